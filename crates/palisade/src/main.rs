@@ -1,0 +1,3 @@
+//! The one binary: it wires the shells together and nothing else.
+
+fn main() {}

@@ -1,0 +1,14 @@
+//! The vocabulary of Palisade: identities, workloads, matchers, spans and diagnostics.
+//!
+//! Everything here is a plain value: no IO, no clock, no runtime. Strings from outside become
+//! these types at the border, so that the rest of the code never sees an unchecked name.
+
+mod diagnostic;
+mod identity;
+mod mesh;
+mod workload;
+
+pub use diagnostic::{Diagnostic, Label, Severity, Span};
+pub use identity::{IdentityError, Principal, SpiffeId, TrustDomain};
+pub use mesh::{Mesh, MtlsMode, OutboundTrafficPolicy, PathNormalization, Protocol};
+pub use workload::WorkloadRef;
