@@ -1,1 +1,63 @@
-//! Palisade.
+//! The protocols between sidecars and the control plane, as gRPC messages, clients and servers.
+//!
+//! Generated from `proto/` by `cargo xtask gen` and checked in; nothing here carries logic.
+//! Transport and TLS are the callers' business: the clients take any `tonic` service.
+
+/// Istio's certificate service (`istio.v1.auth`): a CSR in, a certificate chain out.
+pub mod ca {
+    pub use crate::ca_generated::{
+        IstioCertificateRequest, IstioCertificateResponse,
+        istio_certificate_service_client::IstioCertificateServiceClient,
+        istio_certificate_service_server::{
+            IstioCertificateService, IstioCertificateServiceServer,
+        },
+    };
+}
+
+/// Configuration streams (`palisade.config.v1`): generations out, acknowledgements in.
+pub mod config {
+    pub use crate::config_generated::{
+        Acknowledge, ClientMessage, Config, Subscribe,
+        client_message::Message,
+        config_service_client::ConfigServiceClient,
+        config_service_server::{ConfigService, ConfigServiceServer},
+    };
+}
+
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+#[path = "generated/istio.v1.auth.rs"]
+mod ca_generated;
+
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+#[path = "generated/palisade.config.v1.rs"]
+mod config_generated;
+
+#[cfg(test)]
+mod tests {
+    use tonic::server::NamedService;
+
+    use crate::{ca, config};
+
+    #[test]
+    fn services_have_the_names_that_clients_call() {
+        struct None;
+        type Ca = ca::IstioCertificateServiceServer<None>;
+        type Config = config::ConfigServiceServer<None>;
+        assert_eq!(<Ca as NamedService>::NAME, "istio.v1.auth.IstioCertificateService");
+        assert_eq!(<Config as NamedService>::NAME, "palisade.config.v1.ConfigService");
+    }
+}
