@@ -1,8 +1,13 @@
-//! The mesh as one value: objects in, an immutable [`Snapshot`] out, and from it what one workload needs.
+//! The mesh as one value: objects in, an immutable [`Snapshot`] out, and from it what one workload
+//! needs. Pure: no IO, no clock. It decides nothing; modes and selection come from `policy`.
 
+mod objects;
 mod proxy_config;
+mod snapshot;
 
+pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
     Endpoint, Inbound, InboundPort, Metadata, MtlsModes, Outbound, OutboundPort, Peer, ProxyConfig,
     ServiceRef, Workload,
 };
+pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};

@@ -1,0 +1,140 @@
+//! The whole mesh at one generation, immutable, and what each workload needs of it.
+//!
+//! A snapshot is always built from all objects. What many workloads share (where they may connect
+//! to, who their callers may be) is built once and shared, so that taking a config or comparing two
+//! snapshots costs little per workload.
+
+mod destination;
+mod inbound;
+mod outbound;
+mod selection;
+mod services;
+mod workload;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use palisade_manifest::Pod;
+use palisade_types::{Mesh, WorkloadRef};
+
+pub use services::port_protocol;
+pub use workload::{has_sidecar, metadata_of};
+
+use self::{destination::TlsModes, outbound::Destinations, services::Registry};
+use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload};
+
+/// The mesh at one generation.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    generation: u64,
+    mesh: Mesh,
+    peers: Arc<Vec<Peer>>,
+    workloads: BTreeMap<WorkloadRef, Part>,
+}
+
+/// What is a workload's own, and its share of what is common.
+#[derive(Clone, Debug)]
+struct Part {
+    workload: Arc<Workload>,
+    inbound: Arc<Inbound>,
+    outbound: Arc<Outbound>,
+}
+
+impl Snapshot {
+    /// The snapshot of `objects`; the same objects give the same snapshot, however they came in.
+    #[must_use]
+    pub fn new(objects: &Objects, generation: u64) -> Self {
+        let mesh = objects.mesh();
+        let pods: Vec<&Pod> = objects.pods().filter(|pod| workload::is_live(pod)).collect();
+        let registry = Registry::new(objects, &pods);
+        let modes = selection::Modes::new(objects, &mesh);
+        let tls = TlsModes::new(objects, &mesh);
+        let destinations = Destinations::new(&registry, &modes, &mesh);
+        let mut outbound = BTreeMap::new();
+        let workloads = pods
+            .iter()
+            .filter(|pod| has_sidecar(pod))
+            .filter_map(|pod| {
+                let namespace = pod.metadata.namespace.as_str();
+                let outbound = outbound
+                    .entry(tls.scope(namespace))
+                    .or_insert_with(|| Arc::new(destinations.seen_from(namespace, &tls)));
+                let part = Part {
+                    workload: Arc::new(workload::workload(pod, &mesh)?),
+                    inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),
+                    outbound: Arc::clone(outbound),
+                };
+                Some((WorkloadRef::new(namespace, &pod.metadata.name), part))
+            })
+            .collect();
+        let peers = Arc::new(workload::peers(&pods));
+        Self { generation, mesh, peers, workloads }
+    }
+
+    /// The generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The mesh's settings.
+    #[must_use]
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// Every pod with a sidecar, in order.
+    pub fn workloads(&self) -> impl Iterator<Item = &WorkloadRef> {
+        self.workloads.keys()
+    }
+
+    /// Whether the pod exists, is not over, and has a sidecar.
+    #[must_use]
+    pub fn has(&self, workload: &WorkloadRef) -> bool {
+        self.workloads.contains_key(workload)
+    }
+
+    /// What the sidecar of a pod is told; none for a pod that is unknown or has no sidecar.
+    #[must_use]
+    pub fn proxy_config(&self, workload: &WorkloadRef) -> Option<ProxyConfig> {
+        let part = self.workloads.get(workload)?;
+        Some(ProxyConfig {
+            generation: self.generation,
+            mesh: self.mesh.clone(),
+            workload: part.workload.as_ref().clone(),
+            inbound: part.inbound.as_ref().clone(),
+            outbound: part.outbound.as_ref().clone(),
+            peers: self.peers.as_ref().clone(),
+        })
+    }
+
+    /// The same mesh under another generation.
+    #[must_use]
+    pub fn renumbered(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+}
+
+/// Workloads whose config differs between two snapshots, also those that only one of them has; the
+/// generation itself is no difference.
+#[must_use]
+pub fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<WorkloadRef> {
+    let shared = old.mesh != new.mesh || old.peers != new.peers;
+    let mut outbound = BTreeMap::new();
+    let gone = old.workloads.keys().filter(|at| !new.has(at));
+    let differing = new.workloads.iter().filter_map(|(at, part)| {
+        let same = !shared
+            && old.workloads.get(at).is_some_and(|before| {
+                before.workload == part.workload
+                    && before.inbound == part.inbound
+                    && *outbound
+                        .entry((Arc::as_ptr(&before.outbound), Arc::as_ptr(&part.outbound)))
+                        .or_insert_with(|| before.outbound == part.outbound)
+            });
+        (!same).then_some(at)
+    });
+    gone.chain(differing).cloned().collect()
+}

@@ -1,0 +1,164 @@
+//! Which DestinationRule says how a client connects to a service.
+//!
+//! Looked up as Istio does (`push_context.go`, destinationRule): the client's namespace, then the
+//! service's, then the root namespace; in each the most specific host, and of equals the oldest.
+
+use std::collections::BTreeMap;
+
+use palisade_manifest::{DestinationRule, TlsMode};
+use palisade_types::Mesh;
+
+use crate::{Objects, ServiceRef};
+
+/// The client TLS modes that DestinationRules set, by the rules' namespace.
+pub(super) struct TlsModes<'a> {
+    root_namespace: &'a str,
+    by_namespace: BTreeMap<&'a str, Vec<Setting>>,
+}
+
+/// One rule's host, fully qualified or with a leading `*`, and its mode, if it sets one.
+struct Setting {
+    host: String,
+    mode: Option<TlsMode>,
+}
+
+impl<'a> TlsModes<'a> {
+    pub(super) fn new(objects: &'a Objects, mesh: &'a Mesh) -> Self {
+        let mut rules: Vec<&DestinationRule> = objects.destination_rules.good().collect();
+        rules.sort_by_key(|rule| {
+            let metadata = &rule.metadata;
+            (metadata.creation_timestamp, &metadata.name, &metadata.namespace)
+        });
+        let mut by_namespace: BTreeMap<&str, Vec<Setting>> = BTreeMap::new();
+        for rule in rules {
+            let namespace = rule.metadata.namespace.as_str();
+            by_namespace.entry(namespace).or_default().push(Setting {
+                host: qualified(&rule.spec.host, namespace),
+                mode: rule
+                    .spec
+                    .traffic_policy
+                    .as_ref()
+                    .and_then(|policy| policy.tls.as_ref())
+                    .map(|tls| tls.mode),
+            });
+        }
+        Self { root_namespace: &mesh.root_namespace, by_namespace }
+    }
+
+    /// A name for all namespaces whose clients see the same modes.
+    pub(super) fn scope<'b>(&self, client: &'b str) -> Option<&'b str> {
+        self.by_namespace.contains_key(client).then_some(client)
+    }
+
+    /// The mode for clients of a namespace; none leaves it to auto mTLS.
+    pub(super) fn mode(&self, client: &str, service: &ServiceRef) -> Option<TlsMode> {
+        [client, &service.namespace, self.root_namespace]
+            .into_iter()
+            .filter_map(|namespace| self.by_namespace.get(namespace))
+            .find_map(|settings| most_specific(settings, &service.host))
+            .and_then(|setting| setting.mode)
+    }
+}
+
+fn most_specific<'a>(settings: &'a [Setting], host: &str) -> Option<&'a Setting> {
+    let matching = |setting: &&Setting| match setting.host.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => setting.host == host,
+    };
+    let rank = |setting: &Setting| (!setting.host.starts_with('*'), setting.host.len());
+    settings.iter().filter(matching).reduce(
+        |best, other| {
+            if rank(other) > rank(best) { other } else { best }
+        },
+    )
+}
+
+/// A short name is relative to the rule's own namespace; a name with a dot is taken as it is.
+fn qualified(host: &str, namespace: &str) -> String {
+    if host.contains(['.', '*']) {
+        host.to_owned()
+    } else {
+        format!("{host}.{namespace}.svc.cluster.local")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use palisade_manifest::{DestinationRuleSpec, ObjectMeta, TlsSettings, TrafficPolicy};
+
+    use super::*;
+    use crate::Object;
+
+    fn rule(namespace: &str, name: &str, host: &str, mode: Option<TlsMode>, age: i64) -> Object {
+        Object::DestinationRule(Box::new(DestinationRule {
+            metadata: ObjectMeta {
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+                creation_timestamp: Timestamp::from_second(1000 - age).ok(),
+                ..ObjectMeta::default()
+            },
+            spec: DestinationRuleSpec {
+                host: host.to_owned(),
+                traffic_policy: mode.map(|mode| TrafficPolicy { tls: Some(TlsSettings { mode }) }),
+                ..DestinationRuleSpec::default()
+            },
+        }))
+    }
+
+    #[test]
+    fn the_nearest_and_most_specific_rule_decides() {
+        use TlsMode::{Disable, IstioMutual};
+        let (own, short) = ("backend.shop.svc.cluster.local", "backend");
+        for (rules, expected) in [
+            (vec![], None),
+            (vec![rule("shop", "a", short, Some(Disable), 0)], Some(Disable)),
+            (vec![rule("shop", "a", own, Some(Disable), 0)], Some(Disable)),
+            (vec![rule("shop", "a", "other", Some(Disable), 0)], None),
+            (vec![rule("elsewhere", "a", own, Some(Disable), 0)], None),
+            (vec![rule("istio-system", "a", "*.local", Some(Disable), 0)], Some(Disable)),
+            (
+                vec![
+                    rule("istio-system", "a", own, Some(Disable), 9),
+                    rule("shop", "a", "*.svc.cluster.local", Some(IstioMutual), 0),
+                ],
+                Some(IstioMutual),
+            ),
+            (
+                vec![
+                    rule("client", "a", own, Some(IstioMutual), 0),
+                    rule("shop", "a", short, Some(Disable), 9),
+                ],
+                Some(IstioMutual),
+            ),
+            (
+                vec![
+                    rule("shop", "a", "*.local", Some(Disable), 9),
+                    rule("shop", "b", "*.shop.svc.cluster.local", Some(IstioMutual), 0),
+                ],
+                Some(IstioMutual),
+            ),
+            (
+                vec![
+                    rule("shop", "a", short, Some(Disable), 1),
+                    rule("shop", "b", own, Some(IstioMutual), 2),
+                ],
+                Some(IstioMutual),
+            ),
+            (vec![rule("shop", "a", short, None, 0)], None),
+        ] {
+            let objects: Objects = rules.clone().into_iter().collect();
+            let mesh = Mesh::default();
+            let service = ServiceRef {
+                host: own.to_owned(),
+                name: short.to_owned(),
+                namespace: "shop".to_owned(),
+            };
+            assert_eq!(
+                TlsModes::new(&objects, &mesh).mode("client", &service),
+                expected,
+                "{rules:?}"
+            );
+        }
+    }
+}
