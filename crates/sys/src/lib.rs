@@ -1,1 +1,15 @@
-//! Palisade.
+//! What Palisade asks of the Linux kernel directly: namespaces, mounts, privileges, processes
+//! and terminals, as safe functions.
+//!
+//! This is the only crate with `unsafe` code. It knows nothing of pods or meshes, keeps no state
+//! and takes no decisions; `net` and `node` do.
+
+pub mod mount;
+pub mod namespace;
+pub mod privilege;
+pub mod process;
+pub mod pty;
+mod seccomp;
+mod supervisor;
+
+pub use supervisor::{SandboxError, Supervisor, enter_supervisor, spawn_supervisor};

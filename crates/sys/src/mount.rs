@@ -1,0 +1,98 @@
+//! The few mounts that containers are made of. All need the mount namespace to be the caller's
+//! own; see [`crate::namespace::unshare_mounts`].
+
+use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path};
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+/// A fresh tmpfs, with options such as `mode=0755,size=64m`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn tmpfs(target: &Path, options: &str) -> io::Result<()> {
+    let options = CString::new(options)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount("tmpfs", target, "tmpfs", flags, options.as_c_str())?)
+}
+
+/// The processes of the caller's pid namespace.
+///
+/// # Errors
+/// When the kernel refuses, as it does where `/proc` is masked already.
+pub fn proc(target: &Path) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(rustix::mount::mount("proc", target, "proc", flags, None)?)
+}
+
+/// Pseudo-terminals of one's own, with `ptmx` inside.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn devpts(target: &Path) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let options = c"newinstance,ptmxmode=0666,mode=0620";
+    Ok(rustix::mount::mount("devpts", target, "devpts", flags, options)?)
+}
+
+/// Shows `source` and all that is mounted below it at `target` too.
+///
+/// # Errors
+/// When either is missing or the kernel refuses.
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    Ok(rustix::mount::mount_bind_recursive(source, target)?)
+}
+
+/// Keeps mounts of this namespace from reaching others, and those of others from reaching it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn make_private(target: &Path) -> io::Result<()> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    Ok(rustix::mount::mount_change(target, flags)?)
+}
+
+/// Makes the mount at `target` and every mount below it read-only and free of set-user-id.
+///
+/// # Errors
+/// When the kernel refuses (`mount_setattr` needs Linux 5.12).
+pub fn read_only(target: &Path) -> io::Result<()> {
+    set_attributes(target, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID)
+}
+
+/// Keeps set-user-id programs at and below `target` from gaining anything.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn no_suid(target: &Path) -> io::Result<()> {
+    set_attributes(target, libc::MOUNT_ATTR_NOSUID)
+}
+
+/// Makes `root` the root of this mount namespace and forgets the old one.
+///
+/// # Errors
+/// When `root` is not a mount or the kernel refuses.
+pub fn pivot_into(root: &Path) -> io::Result<()> {
+    rustix::process::chdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+#[expect(unsafe_code, reason = "rustix has no mount_setattr")]
+fn set_attributes(target: &Path, attributes: u64) -> io::Result<()> {
+    let target = CString::new(target.as_os_str().as_bytes())?;
+    let attributes =
+        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is NUL-terminated and the struct, of the size given, lives for the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            libc::AT_RECURSIVE,
+            &attributes,
+            size_of_val(&attributes),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
