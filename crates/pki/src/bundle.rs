@@ -1,0 +1,66 @@
+//! The roots that a workload trusts. Several at a time while a root is being replaced.
+
+use rustls_pki_types::CertificateDer;
+use thiserror::Error;
+
+use crate::{CertificateFacts, FactsError, PemError, certificate_to_pem, certificates_from_pem};
+
+/// Why a text is no trust bundle.
+#[derive(Debug, Error)]
+pub enum BundleError {
+    /// There is no certificate in it.
+    #[error("reading the trust bundle: {0}")]
+    Pem(PemError),
+    /// A certificate in it cannot be read.
+    #[error("reading root {index} of the trust bundle: {why}")]
+    Malformed {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        why: FactsError,
+    },
+    /// A certificate in it may not sign certificates.
+    #[error("certificate {0} of the trust bundle is no authority (CA:TRUE)")]
+    NoAuthority(usize),
+}
+
+/// Root certificates, at least one, each once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrustBundle {
+    roots: Vec<CertificateDer<'static>>,
+}
+
+impl TrustBundle {
+    /// Reads the roots of a PEM text.
+    ///
+    /// # Errors
+    /// When there is none, or one is no authority.
+    pub fn from_pem(text: &str) -> Result<Self, BundleError> {
+        let mut roots = Vec::new();
+        for (index, root) in
+            certificates_from_pem(text).map_err(BundleError::Pem)?.into_iter().enumerate()
+        {
+            let facts = CertificateFacts::from_der(&root)
+                .map_err(|why| BundleError::Malformed { index, why })?;
+            if !facts.is_authority {
+                return Err(BundleError::NoAuthority(index));
+            }
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        Ok(Self { roots })
+    }
+
+    /// The roots.
+    #[must_use]
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    /// The roots as one PEM text.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        self.roots.iter().map(certificate_to_pem).collect()
+    }
+}

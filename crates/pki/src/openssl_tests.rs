@@ -1,0 +1,1 @@
+//! What openssl, as a real peer, says about the certificates.
