@@ -5,10 +5,16 @@
 
 mod diagnostic;
 mod identity;
+mod ip_block;
 mod mesh;
+mod path_template;
+mod pattern;
 mod workload;
 
 pub use diagnostic::{Diagnostic, Label, Severity, Span};
 pub use identity::{IdentityError, Principal, SpiffeId, TrustDomain};
+pub use ip_block::{IpBlock, IpBlockError};
 pub use mesh::{Mesh, MtlsMode, OutboundTrafficPolicy, PathNormalization, Protocol};
+pub use path_template::PathTemplate;
+pub use pattern::StringPattern;
 pub use workload::WorkloadRef;
