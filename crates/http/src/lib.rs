@@ -1,1 +1,4 @@
 //! Palisade.
+
+pub mod normalize;
+pub mod refusal;
