@@ -41,3 +41,16 @@ pub struct Http<'a> {
 /// Header fields in order, names in any case, values trimmed of optional whitespace.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderFields<'a>(pub &'a [(&'a str, &'a [u8])]);
+
+impl<'a> HeaderFields<'a> {
+    /// The values of all fields of a name, in order; case does not count.
+    pub fn values<'n>(
+        self,
+        name: &'n str,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.0
+            .iter()
+            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use palisade_http::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
 /// Yes or no.
@@ -14,7 +15,9 @@ pub enum Verdict {
     Deny,
 }
 
-/// `ns[NAMESPACE]-policy[NAME]-rule[INDEX]`, as Istio names rules (`builder.go:541`).
+/// `ns[NAMESPACE]-policy[NAME]-rule[INDEX]`, as Istio names rules (`builder.go:541`); with
+/// `istio-ext-authz-PROVIDER-` before and `-deny-due-to-bad-CUSTOM-action` after it for a CUSTOM rule
+/// whose provider is missing.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct RuleName {
     /// Namespace of the policy.
@@ -23,11 +26,24 @@ pub struct RuleName {
     pub policy: Arc<str>,
     /// Index of the rule, from 0.
     pub rule: usize,
+    /// Provider of a CUSTOM rule, which Palisade does not have, so that the rule denies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_provider: Option<Arc<str>>,
 }
 
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ns[{}]-policy[{}]-rule[{}]", self.namespace, self.policy, self.rule)
+        let Self { namespace, policy, rule, missing_provider } = self;
+        match missing_provider.as_deref() {
+            None => {}
+            Some("") => f.write_str("istio-ext-authz-")?,
+            Some(provider) => write!(f, "istio-ext-authz-{provider}-")?,
+        }
+        write!(f, "ns[{namespace}]-policy[{policy}]-rule[{rule}]")?;
+        match missing_provider {
+            None => Ok(()),
+            Some(_) => f.write_str("-deny-due-to-bad-CUSTOM-action"),
+        }
     }
 }
 
@@ -81,6 +97,15 @@ impl Decision {
         match &self.reason {
             Reason::Allowed(rule) | Reason::Denied(rule) => Some(rule),
             Reason::NoPolicy | Reason::NoAllowMatched | Reason::NoConfig => None,
+        }
+    }
+
+    /// How the client is refused; none if it is not.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self.verdict {
+            Verdict::Allow => None,
+            Verdict::Deny => Some(Refusal::Denied { rule: self.rule().map(ToString::to_string) }),
         }
     }
 }

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_block() {
-        for text in ["", "10", "10.1.2", "10.1.2.3/33", "10.1.2.3/", "a/b", "10.1.2.3:80", "::/129"] {
+        for text in ["", "10", "10.1.2", "10.1.2.3/33", "10.1.2.3/", "a/b", "10.1.2.3:80", "::/129"]
+        {
             assert!(text.parse::<IpBlock>().is_err(), "{text}");
         }
     }

@@ -87,10 +87,8 @@ struct Cursor {
 /// Lets an operator take one more character, if it may; otherwise it is exhausted.
 fn extend(operator: &mut Option<Cursor>, path: &[u8], takes: fn(u8) -> bool) -> Option<Cursor> {
     let Cursor { part, byte } = (*operator)?;
-    *operator = path
-        .get(byte)
-        .is_some_and(|next| takes(*next))
-        .then_some(Cursor { part, byte: byte + 1 });
+    *operator =
+        path.get(byte).is_some_and(|next| takes(*next)).then_some(Cursor { part, byte: byte + 1 });
     *operator
 }
 

@@ -87,7 +87,10 @@ mod tests {
                 assert!(compiled.matches(value.as_bytes()), "`{pattern}` must match `{value}`");
             }
             for value in *others {
-                assert!(!compiled.matches(value.as_bytes()), "`{pattern}` must not match `{value}`");
+                assert!(
+                    !compiled.matches(value.as_bytes()),
+                    "`{pattern}` must not match `{value}`"
+                );
             }
         }
     }
