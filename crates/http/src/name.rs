@@ -1,0 +1,214 @@
+//! Field names that mean something to a sidecar, recognised once per field when a head is parsed, so that
+//! later questions compare a byte and sets of names are bit masks.
+
+/// A recognised field name; all others are [`Name::Other`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each variant is the field of that name")]
+pub enum Name {
+    /// A field that the codec has no business with.
+    Other,
+    Authorization,
+    Connection,
+    ContentLength,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    GrpcMessage,
+    GrpcStatus,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    /// `Proxy-Connection`, `Proxy-Authorization` and all others that begin with `proxy-`.
+    Proxy,
+    Server,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    XEnvoyAttemptCount,
+    XEnvoyDecoratorOperation,
+    XEnvoyOriginalPath,
+    XEnvoyPeerMetadata,
+    XEnvoyPeerMetadataId,
+    XEnvoyUpstreamServiceTime,
+    /// Any other that begins with `x-envoy-`.
+    XEnvoy,
+    XForwardedClientCert,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    XRequestId,
+}
+
+impl Name {
+    /// Recognises a name in any case.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        let candidates: &[(&str, Self)] = match name.len() {
+            2 => &[("te", Self::Te)],
+            4 => &[("host", Self::Host), ("date", Self::Date)],
+            6 => &[("cookie", Self::Cookie), ("expect", Self::Expect), ("server", Self::Server)],
+            7 => &[("upgrade", Self::Upgrade)],
+            10 => &[
+                ("connection", Self::Connection),
+                ("user-agent", Self::UserAgent),
+                ("keep-alive", Self::KeepAlive),
+            ],
+            11 => &[("grpc-status", Self::GrpcStatus)],
+            12 => &[
+                ("content-type", Self::ContentType),
+                ("x-request-id", Self::XRequestId),
+                ("grpc-message", Self::GrpcMessage),
+            ],
+            13 => &[("authorization", Self::Authorization)],
+            14 => {
+                &[("content-length", Self::ContentLength), ("http2-settings", Self::Http2Settings)]
+            }
+            15 => &[("x-forwarded-for", Self::XForwardedFor)],
+            16 => &[("x-forwarded-host", Self::XForwardedHost)],
+            17 => &[
+                ("transfer-encoding", Self::TransferEncoding),
+                ("x-forwarded-proto", Self::XForwardedProto),
+            ],
+            21 => &[
+                ("x-envoy-peer-metadata", Self::XEnvoyPeerMetadata),
+                ("x-envoy-original-path", Self::XEnvoyOriginalPath),
+                ("x-envoy-attempt-count", Self::XEnvoyAttemptCount),
+            ],
+            23 => &[("x-forwarded-client-cert", Self::XForwardedClientCert)],
+            24 => &[("x-envoy-peer-metadata-id", Self::XEnvoyPeerMetadataId)],
+            27 => &[("x-envoy-decorator-operation", Self::XEnvoyDecoratorOperation)],
+            29 => &[("x-envoy-upstream-service-time", Self::XEnvoyUpstreamServiceTime)],
+            _ => &[],
+        };
+        if let Some((_, found)) = candidates.iter().find(|(text, _)| is(text)) {
+            return *found;
+        }
+        let begins = |text: &str| {
+            name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()))
+        };
+        match name.first() {
+            Some(b'x' | b'X') if begins("x-envoy-") => Self::XEnvoy,
+            Some(b'p' | b'P') if begins("proxy-") => Self::Proxy,
+            _ => Self::Other,
+        }
+    }
+
+    /// Lower-case spelling, as Envoy writes it; empty for the names that stand for many.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Other | Self::Proxy | Self::XEnvoy => "",
+            Self::Authorization => "authorization",
+            Self::Connection => "connection",
+            Self::ContentLength => "content-length",
+            Self::ContentType => "content-type",
+            Self::Cookie => "cookie",
+            Self::Date => "date",
+            Self::Expect => "expect",
+            Self::GrpcMessage => "grpc-message",
+            Self::GrpcStatus => "grpc-status",
+            Self::Host => "host",
+            Self::Http2Settings => "http2-settings",
+            Self::KeepAlive => "keep-alive",
+            Self::Server => "server",
+            Self::Te => "te",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::Upgrade => "upgrade",
+            Self::UserAgent => "user-agent",
+            Self::XEnvoyAttemptCount => "x-envoy-attempt-count",
+            Self::XEnvoyDecoratorOperation => "x-envoy-decorator-operation",
+            Self::XEnvoyOriginalPath => "x-envoy-original-path",
+            Self::XEnvoyPeerMetadata => "x-envoy-peer-metadata",
+            Self::XEnvoyPeerMetadataId => "x-envoy-peer-metadata-id",
+            Self::XEnvoyUpstreamServiceTime => "x-envoy-upstream-service-time",
+            Self::XForwardedClientCert => "x-forwarded-client-cert",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::XForwardedHost => "x-forwarded-host",
+            Self::XForwardedProto => "x-forwarded-proto",
+            Self::XRequestId => "x-request-id",
+        }
+    }
+
+    /// Never passed on as it stands: it is about one connection, not about the message.
+    #[must_use]
+    pub fn is_hop_by_hop(self) -> bool {
+        HOP_BY_HOP.contains(self)
+    }
+
+    /// Must not be dropped at a client's wish (`Connection: NAME`), because it says who asks for what,
+    /// or where the message ends.
+    #[must_use]
+    pub fn is_protected(self) -> bool {
+        PROTECTED.contains(self)
+    }
+}
+
+/// A set of recognised names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct NameSet(u64);
+
+impl NameSet {
+    /// The set of these names; [`Name::Other`] cannot be a member.
+    #[must_use]
+    pub const fn of(names: &[Name]) -> Self {
+        let mut bits = 0;
+        let mut rest = names;
+        while let [first, others @ ..] = rest {
+            bits |= 1 << (*first as u8);
+            rest = others;
+        }
+        Self(bits & !1)
+    }
+
+    /// Whether `name` is a member.
+    #[must_use]
+    pub fn contains(self, name: Name) -> bool {
+        self.0 & (1 << (name as u8)) != 0
+    }
+
+    /// Adds a name.
+    pub fn insert(&mut self, name: Name) {
+        self.0 |= Self::of(&[name]).0;
+    }
+
+    /// The names in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What one proxy tells the next about their connection.
+const HOP_BY_HOP: NameSet = NameSet::of(&[
+    Name::Connection,
+    Name::Http2Settings,
+    Name::KeepAlive,
+    Name::Proxy,
+    Name::Te,
+    Name::Upgrade,
+]);
+
+const PROTECTED: NameSet = NameSet::of(&[
+    Name::Authorization,
+    Name::ContentLength,
+    Name::ContentType,
+    Name::Cookie,
+    Name::Expect,
+    Name::Host,
+    Name::TransferEncoding,
+    Name::XEnvoy,
+    Name::XEnvoyAttemptCount,
+    Name::XEnvoyDecoratorOperation,
+    Name::XEnvoyOriginalPath,
+    Name::XEnvoyPeerMetadata,
+    Name::XEnvoyPeerMetadataId,
+    Name::XForwardedClientCert,
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedProto,
+    Name::XRequestId,
+]);
