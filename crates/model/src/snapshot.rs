@@ -138,3 +138,6 @@ pub fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<WorkloadRef> {
     });
     gone.chain(differing).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests;

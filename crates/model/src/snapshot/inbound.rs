@@ -7,7 +7,7 @@ use palisade_manifest::{AuthorizationPolicy, ObjectMeta, Pod, RequestAuthenticat
 use palisade_types::Mesh;
 
 use super::{
-    selection::{self, Modes},
+    selection::{Modes, scope},
     services::{Registry, port_protocol, target_port},
 };
 use crate::{Inbound, InboundPort, Kind, Objects, Refusal};
@@ -51,25 +51,18 @@ fn age_of(service: &Service) -> impl Ord {
 }
 
 fn policies(pod: &Pod, objects: &Objects, mesh: &Mesh) -> Vec<AuthorizationPolicy> {
-    let mut policies: Vec<AuthorizationPolicy> = objects
+    let scope = scope(pod, mesh);
+    let mut all: Vec<AuthorizationPolicy> = objects
         .authorization_policies
         .good()
-        .filter(|policy| {
-            let spec = &policy.spec;
-            selection::in_scope(&policy.metadata, pod, mesh)
-                && selection::attaches(
-                    spec.selector.as_ref(),
-                    spec.target_ref.is_some() || !spec.target_refs.is_empty(),
-                    pod,
-                )
-        })
+        .filter(|policy| scope.selects_authorization(policy))
         .map(|policy| AuthorizationPolicy {
             metadata: needed(&policy.metadata),
             spec: policy.spec.clone(),
         })
         .collect();
-    policies.sort_by_cached_key(|policy| order(&policy.metadata));
-    policies
+    all.sort_by_cached_key(|policy| order(&policy.metadata));
+    all
 }
 
 fn request_authentications(
@@ -77,18 +70,11 @@ fn request_authentications(
     objects: &Objects,
     mesh: &Mesh,
 ) -> Vec<RequestAuthentication> {
+    let scope = scope(pod, mesh);
     let mut all: Vec<RequestAuthentication> = objects
         .request_authentications
         .good()
-        .filter(|it| {
-            let spec = &it.spec;
-            selection::in_scope(&it.metadata, pod, mesh)
-                && selection::attaches(
-                    spec.selector.as_ref(),
-                    spec.target_ref.is_some() || !spec.target_refs.is_empty(),
-                    pod,
-                )
-        })
+        .filter(|it| scope.selects_authentication(it))
         .map(|it| RequestAuthentication { metadata: needed(&it.metadata), spec: it.spec.clone() })
         .collect();
     all.sort_by_cached_key(|it| order(&it.metadata));
@@ -115,13 +101,14 @@ fn needed(metadata: &ObjectMeta) -> ObjectMeta {
 
 /// Refused objects that may be about the pod and have no good version: it must deny everything.
 fn unusable(pod: &Pod, objects: &Objects, mesh: &Mesh) -> Vec<String> {
+    let labels = &pod.metadata.labels;
     let mut names: Vec<String> = Vec::new();
     let mut add = |kind: Kind, namespace: &str, name: &str, refusal: &Refusal| {
         let scope = [mesh.root_namespace.as_str(), &pod.metadata.namespace];
         let selected = refusal
             .selector
             .as_ref()
-            .is_none_or(|labels| selection::has_labels(&pod.metadata.labels, labels));
+            .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)));
         if scope.contains(&namespace) && selected {
             names.push(format!("{kind}/{namespace}/{name}"));
         }
