@@ -1,13 +1,33 @@
-//! The policies of one workload, compiled.
+//! The AuthorizationPolicies of one workload, compiled, and the decision over a request.
+//!
+//! Order and combination are Istio's (`pilot/pkg/security/authz/builder/builder.go`): CUSTOM, AUDIT,
+//! DENY, ALLOW, and dry-run policies beside them. A decision allocates nothing unless dry-run policies
+//! apply.
+
+mod aliases;
+mod attribute;
+mod claims;
+mod identity;
+mod rule;
+mod test;
+mod values;
+
+use std::sync::Arc;
 
 use palisade_manifest::{Action, AuthorizationPolicy};
 
-use crate::{Attributes, Decision, PolicyRef, Reason, Scope, Verdict};
+use self::{
+    rule::{CompiledRule, Context, Layer},
+    test::View,
+};
+use crate::{Attributes, Decision, PolicyRef, Reason, RuleName, Scope, Shadow, Verdict};
 
 /// The AuthorizationPolicies of one workload, ready to decide.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledPolicies {
     applied: Vec<Applied>,
+    http: Rules,
+    tcp: Rules,
 }
 
 /// A policy that applies to the workload.
@@ -30,6 +50,26 @@ pub enum Enforcement {
     DryRun,
 }
 
+/// All rules for one layer.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    custom: RuleSet,
+    audit: RuleSet,
+    deny: RuleSet,
+    allow: RuleSet,
+    shadow_deny: RuleSet,
+    shadow_allow: RuleSet,
+}
+
+/// The rules of the policies with one action.
+#[derive(Clone, Debug, Default)]
+struct RuleSet {
+    /// Whether there is such a policy, though none of its rules may be usable.
+    exists: bool,
+    /// By name, as text: the first that matches is the one to report.
+    rules: Vec<(Arc<RuleName>, CompiledRule)>,
+}
+
 impl CompiledPolicies {
     /// Compiles those of `policies` that apply to the workload (`scope`); the others are ignored.
     #[must_use]
@@ -37,16 +77,39 @@ impl CompiledPolicies {
         policies: impl IntoIterator<Item = &'a AuthorizationPolicy>,
         scope: Scope<'_>,
     ) -> Self {
-        let applied = policies
-            .into_iter()
-            .filter(|policy| scope.selects_authorization(policy))
-            .map(|policy| Applied {
-                policy: PolicyRef::of(&policy.metadata),
-                action: policy.spec.action,
-                enforcement: Enforcement::Enforced,
-            })
-            .collect();
-        Self { applied }
+        let mut compiled = Self::default();
+        for policy in policies {
+            if scope.selects_authorization(policy) {
+                compiled.add(policy, scope);
+            }
+        }
+        compiled.http.sort();
+        compiled.tcp.sort();
+        compiled
+    }
+
+    fn add(&mut self, policy: &AuthorizationPolicy, scope: Scope<'_>) {
+        let applied = Applied {
+            policy: PolicyRef::of(&policy.metadata),
+            action: policy.spec.action,
+            enforcement: enforcement(policy),
+        };
+        let names = RuleNames::new(policy);
+        for (layer, rules) in [(Layer::Http, &mut self.http), (Layer::Tcp, &mut self.tcp)] {
+            let Some(set) = rules.set(applied.action, applied.enforcement) else { continue };
+            let context = Context {
+                mesh: scope.mesh,
+                namespace: &policy.metadata.namespace,
+                action: applied.action,
+                layer,
+            };
+            set.exists = true;
+            for (index, rule) in policy.spec.rules.iter().enumerate() {
+                let compiled = rule.as_ref().and_then(|rule| CompiledRule::compile(rule, context));
+                set.rules.extend(compiled.map(|rule| (names.at(index), rule)));
+            }
+        }
+        self.applied.push(applied);
     }
 
     /// Whether no policy applies: everything is allowed, and there is nothing to record.
@@ -63,12 +126,118 @@ impl CompiledPolicies {
 
     /// Decides a request (`attributes.http` is present) or a connection (absent: TCP rules).
     #[must_use]
-    pub fn decide(&self, _attributes: &Attributes<'_>) -> Decision {
-        Decision {
-            verdict: Verdict::Deny,
-            reason: Reason::NoAllowMatched,
-            audited: false,
-            shadow: None,
+    pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        let rules = if attributes.http.is_some() { &self.http } else { &self.tcp };
+        rules.decide(&View::new(attributes))
+    }
+}
+
+impl Rules {
+    /// The set that a policy belongs to. AUDIT and CUSTOM have no dry run, which validation refuses.
+    fn set(&mut self, action: Action, enforcement: Enforcement) -> Option<&mut RuleSet> {
+        match (action, enforcement) {
+            (Action::Custom, Enforcement::Enforced) => Some(&mut self.custom),
+            (Action::Audit, Enforcement::Enforced) => Some(&mut self.audit),
+            (Action::Deny, Enforcement::Enforced) => Some(&mut self.deny),
+            (Action::Allow, Enforcement::Enforced) => Some(&mut self.allow),
+            (Action::Deny, Enforcement::DryRun) => Some(&mut self.shadow_deny),
+            (Action::Allow, Enforcement::DryRun) => Some(&mut self.shadow_allow),
+            (Action::Audit | Action::Custom, Enforcement::DryRun) => None,
         }
+    }
+
+    fn sort(&mut self) {
+        for set in [
+            &mut self.custom,
+            &mut self.audit,
+            &mut self.deny,
+            &mut self.allow,
+            &mut self.shadow_deny,
+            &mut self.shadow_allow,
+        ] {
+            set.rules.sort_by_cached_key(|(name, _)| name.to_string());
+        }
+    }
+
+    fn decide(&self, view: &View<'_>) -> Decision {
+        let shadow = self.shadow(view);
+        // A CUSTOM rule has no provider to ask, and ends the request before AUDIT sees it.
+        if let Some(rule) = self.custom.first_match(view) {
+            let reason = Reason::Denied(rule);
+            return Decision { verdict: Verdict::Deny, reason, audited: false, shadow };
+        }
+        let audited = self.audit.first_match(view).is_some();
+        let (verdict, reason) = match self.deny.deny(view) {
+            (Verdict::Allow, _) => self.allow.allow(view),
+            denied => denied,
+        };
+        Decision { verdict, reason, audited, shadow }
+    }
+
+    fn shadow(&self, view: &View<'_>) -> Option<Box<Shadow>> {
+        let deny = self.shadow_deny.exists.then(|| self.shadow_deny.deny(view));
+        let allow = self.shadow_allow.exists.then(|| self.shadow_allow.allow(view));
+        (deny.is_some() || allow.is_some()).then(|| Box::new(Shadow { deny, allow }))
+    }
+}
+
+impl RuleSet {
+    fn first_match(&self, view: &View<'_>) -> Option<Arc<RuleName>> {
+        let (name, _) = self.rules.iter().find(|(_, rule)| rule.matches(view))?;
+        Some(Arc::clone(name))
+    }
+
+    /// What these DENY policies alone decide.
+    fn deny(&self, view: &View<'_>) -> (Verdict, Reason) {
+        match self.first_match(view) {
+            Some(rule) => (Verdict::Deny, Reason::Denied(rule)),
+            None => (Verdict::Allow, Reason::NoPolicy),
+        }
+    }
+
+    /// What these ALLOW policies alone decide; without any, everything is allowed.
+    fn allow(&self, view: &View<'_>) -> (Verdict, Reason) {
+        if !self.exists {
+            return (Verdict::Allow, Reason::NoPolicy);
+        }
+        match self.first_match(view) {
+            Some(rule) => (Verdict::Allow, Reason::Allowed(rule)),
+            None => (Verdict::Deny, Reason::NoAllowMatched),
+        }
+    }
+}
+
+/// Makes the names of one policy's rules, which share their texts.
+struct RuleNames {
+    namespace: Arc<str>,
+    policy: Arc<str>,
+    missing_provider: Option<Arc<str>>,
+}
+
+impl RuleNames {
+    fn new(policy: &AuthorizationPolicy) -> Self {
+        let provider = || policy.spec.provider.as_ref().map_or("", |provider| &provider.name);
+        Self {
+            namespace: policy.metadata.namespace.as_str().into(),
+            policy: policy.metadata.name.as_str().into(),
+            missing_provider: (policy.spec.action == Action::Custom).then(|| provider().into()),
+        }
+    }
+
+    fn at(&self, rule: usize) -> Arc<RuleName> {
+        Arc::new(RuleName {
+            namespace: Arc::clone(&self.namespace),
+            policy: Arc::clone(&self.policy),
+            rule,
+            missing_provider: self.missing_provider.clone(),
+        })
+    }
+}
+
+/// A Go bool; what cannot be read does not lift the policy.
+fn enforcement(policy: &AuthorizationPolicy) -> Enforcement {
+    match policy.metadata.annotations.get("istio.io/dry-run").map(String::as_str) {
+        Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Enforcement::DryRun,
+        _ => Enforcement::Enforced,
     }
 }
