@@ -1,0 +1,1 @@
+//! Handshakes between real ends, over memory and against openssl.
