@@ -1,9 +1,31 @@
 //! YAML or JSON bytes to typed Istio and Kubernetes objects, with every problem reported in place.
+//!
+//! [`decode`] reads files, [`validate_object`] checks what an API is given: the same rules. What
+//! kinds and fields there are stands in the tables of [`schema`], from which the defaults, the merge
+//! keys, the OpenAPI documents and the CustomResourceDefinitions are made, too.
 
+mod check;
+pub mod codes;
+mod crds;
+mod decode;
+mod defaults;
 mod istio;
 mod kubernetes;
+mod merge;
 mod meta;
+mod openapi;
+mod place;
+mod read;
+pub mod schema;
+mod structure;
+mod suggest;
+mod tree;
+mod typed;
+mod value;
 
+pub use crds::crds;
+pub use decode::{Decoded, Object, decode, validate_object};
+pub use defaults::apply_defaults;
 pub use istio::{
     Action, AuthorizationPolicy, AuthorizationPolicySpec, Condition, DestinationRule,
     DestinationRuleSpec, From, JwtHeader, JwtRule, Mtls, MtlsSetting, Operation,
@@ -15,4 +37,9 @@ pub use kubernetes::{
     Container, ContainerPort, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Namespace,
     Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec, TargetPort,
 };
+pub use merge::{Schema, merge_strategy};
 pub use meta::{ObjectMeta, OwnerReference};
+pub use openapi::openapi_v3;
+pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_NODES, read, text_of};
+pub use tree::{Content, Document, Entry, Node};
+pub use typed::Typed;

@@ -1,0 +1,18 @@
+//! The tables, one file for each part of the API.
+//!
+//! Kubernetes' fields follow API version 1.33, Istio's follow 1.31; what is said about support is
+//! ours. Fields that are refused have no tables of their own behind them.
+
+pub(super) mod admission;
+pub(super) mod apps;
+mod container;
+pub(super) mod core;
+pub(super) mod crd;
+pub(super) mod istio;
+mod meta;
+pub(super) mod pod;
+pub(super) mod records;
+mod schedule;
+pub(super) mod service;
+mod status;
+mod volume;
