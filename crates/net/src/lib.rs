@@ -3,6 +3,13 @@
 //!
 //! Nothing here touches the host's own network, and no route leads out of these namespaces.
 
+pub mod dns;
 mod fabric;
+mod link;
+mod nft;
+pub mod rules;
 
-pub use fabric::{Fabric, FabricError};
+pub use fabric::{Fabric, FabricError, GATEWAY, POD_CIDR, Redirect, SERVICE_CIDR};
+pub use link::LinkError;
+pub use nft::NftError;
+pub use rules::{ServiceRoute, Transport};

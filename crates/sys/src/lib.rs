@@ -11,5 +11,6 @@ pub mod process;
 pub mod pty;
 mod seccomp;
 mod supervisor;
+pub mod testing;
 
 pub use supervisor::{SandboxError, Supervisor, enter_supervisor, spawn_supervisor};

@@ -122,7 +122,7 @@ impl Supervisor {
     }
 
     /// Waits for its end and forwards SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 until
-    /// then.
+    /// then. For a process with one thread: another could swallow the signals.
     ///
     /// # Errors
     /// When signals or the child can't be waited for.
@@ -136,6 +136,15 @@ impl Supervisor {
                 self.signal(signal);
             }
         }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it is not a child any more.
+    pub fn wait(self) -> io::Result<ExitStatus> {
+        let status = self.try_wait(WaitOptions::empty())?;
+        status.ok_or_else(|| io::Error::other("waiting for the supervisor returned without it"))
     }
 
     fn try_wait(&self, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
