@@ -1,8 +1,8 @@
-//! What a client gets whose request is refused before it is forwarded, and what the access log says
-//! about it: Istio's answers to the byte, so that clients and dashboards made for Istio keep working.
+//! What a client gets whose request is well formed but refused, and what the access log says about it:
+//! Istio's answers to the byte, so that clients and dashboards made for Istio keep working.
 //!
-//! Source: `conformance/refused-responses.json`, recorded from a real Envoy. The date header and the
-//! framing of HTTP/2 are the writer's part.
+//! Source: `conformance/refused-responses.json`, recorded from a real Envoy. Requests that are not well
+//! formed are answered by [`crate::LocalReply::to_error`]; date and framing are the writer's part.
 
 use std::borrow::Cow;
 
@@ -20,19 +20,11 @@ pub enum Refusal {
     Token {
         /// What is wrong with the token.
         fault: TokenFault,
-        /// `SCHEME://AUTHORITY/PATH` as requested, without query.
+        /// What was asked for ([`realm`]).
         realm: String,
     },
-    /// HTTP/1.0 on an HTTP port.
-    LowVersion,
-    /// HTTP/1.1 without Host.
-    MissingHost,
-    /// Its path cannot be normalised.
-    BadPath,
-    /// Its target is no path.
-    NotFound,
-    /// The bytes are no HTTP request.
-    Malformed,
+    /// Its path cannot be normalised, or is none.
+    Path(TargetError),
 }
 
 /// What is wrong with a token, in Envoy's words.
@@ -136,7 +128,7 @@ impl Refusal {
                 (None, "HEAD") => Framing::LengthOnly,
                 (None, _) => Framing::Sized,
             },
-            connection: if self.ends_connection() || asked.body == Body::Unread {
+            connection: if matches!(self, Self::Path(_)) || asked.body == Body::Unread {
                 Connection::Close
             } else {
                 Connection::Keep
@@ -155,21 +147,8 @@ impl Refusal {
             Self::Token { fault, .. } => {
                 format!("jwt_authn_access_denied{{{}}}", fault.reason().replace(' ', "_")).into()
             }
-            Self::LowVersion => "low_version".into(),
-            Self::MissingHost => "missing_host_header".into(),
-            Self::BadPath => "path_normalization_failed".into(),
-            Self::NotFound => "route_not_found".into(),
-            Self::Malformed => "http1.codec_error".into(),
-        }
-    }
-
-    /// `RESPONSE_FLAGS` of the access log.
-    #[must_use]
-    pub fn flags(&self) -> &'static str {
-        match self {
-            Self::LowVersion | Self::Malformed => "DPE",
-            Self::NotFound => "NR",
-            Self::Denied { .. } | Self::Token { .. } | Self::MissingHost | Self::BadPath => "-",
+            Self::Path(TargetError::Malformed) => "path_normalization_failed".into(),
+            Self::Path(TargetError::NotAPath) => "absolute_path_rejected".into(),
         }
     }
 
@@ -180,9 +159,8 @@ impl Refusal {
             Self::Denied { .. } => 403,
             Self::Token { fault: TokenFault::Audience, .. } => 403,
             Self::Token { .. } => 401,
-            Self::LowVersion => 426,
-            Self::MissingHost | Self::BadPath | Self::Malformed => 400,
-            Self::NotFound => 404,
+            Self::Path(TargetError::Malformed) => 400,
+            Self::Path(TargetError::NotAPath) => 404,
         }
     }
 
@@ -190,25 +168,18 @@ impl Refusal {
         match self {
             Self::Denied { .. } => "RBAC: access denied",
             Self::Token { fault, .. } => fault.reason(),
-            Self::LowVersion => "Upgrade Required",
-            Self::Malformed => "Bad Request",
-            Self::MissingHost | Self::BadPath | Self::NotFound => "",
+            Self::Path(_) => "",
         }
     }
 
-    /// The gRPC status; none for what is refused before it is known to be gRPC.
+    /// The gRPC status; none if even a gRPC client gets the HTTP form.
     fn grpc_status(&self) -> Option<&'static str> {
         match self {
             Self::Denied { .. } => Some("7"),
             Self::Token { fault: TokenFault::Audience, .. } => Some("7"),
             Self::Token { .. } => Some("16"),
-            Self::NotFound => Some("12"),
-            Self::LowVersion | Self::MissingHost | Self::BadPath | Self::Malformed => None,
+            Self::Path(_) => None,
         }
-    }
-
-    fn ends_connection(&self) -> bool {
-        matches!(self, Self::LowVersion | Self::MissingHost | Self::BadPath | Self::Malformed)
     }
 }
 
@@ -229,14 +200,16 @@ impl TokenFault {
     }
 }
 
-impl From<TargetError> for Refusal {
-    fn from(error: TargetError) -> Self {
-        match error {
-            TargetError::Malformed => Self::BadPath,
-            TargetError::NotAPath => Self::NotFound,
-        }
-    }
+/// `SCHEME://AUTHORITY/PATH`, as the challenge to a bad token names what was asked for. The query, which
+/// may hold a token, is left out, and a long path is cut as in Envoy.
+#[must_use]
+pub fn realm(scheme: &str, authority: &str, path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let path = path.get(..MAX_REALM_PATH).unwrap_or(path);
+    format!("{scheme}://{authority}{path}").replace('"', "%22")
 }
+
+const MAX_REALM_PATH: usize = 256;
 
 /// `application/grpc`, also with a suffix such as `+proto`; not `application/grpc-web`.
 #[must_use]
@@ -256,11 +229,8 @@ mod tests {
             Refusal::Denied { rule: None },
             token(TokenFault::Audience),
             token(TokenFault::Signature),
-            Refusal::LowVersion,
-            Refusal::MissingHost,
-            Refusal::BadPath,
-            Refusal::NotFound,
-            Refusal::Malformed,
+            Refusal::Path(TargetError::Malformed),
+            Refusal::Path(TargetError::NotAPath),
         ]
     }
 
@@ -274,11 +244,10 @@ mod tests {
                 let grpc = refusal.reply(Asked { content_type, ..Asked::default() });
                 let status = grpc.headers.iter().find(|(name, _)| *name == "grpc-status");
                 format!(
-                    "{} {:?} {:?} {} {} | {} {}",
+                    "{} {:?} {:?} {} | {} {}",
                     http.status,
                     http.body,
                     http.connection,
-                    refusal.flags(),
                     refusal.details(),
                     grpc.status,
                     status.map_or("-", |(_, value)| value)
@@ -286,6 +255,13 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn the_realm_is_what_was_asked_for_without_query() {
+        assert_eq!(realm("http", "a:80", "/b?access_token=c"), "http://a:80/b");
+        assert_eq!(realm("https", "a", "/b\"c"), "https://a/b%22c");
+        assert_eq!(realm("http", "a", &format!("/{}", "x".repeat(300))).len(), 8 + 256);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Hello<'a> {
 /// What to do with a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {
-    /// Close it without an answer (RST; response flag NR).
+    /// Close it without an answer (RST); [`RESET_FLAGS`] and [`RESET_DETAILS`] go to the access log.
     Reset,
     /// Serve the bytes as they come; the client has no identity.
     Plain(Speech),
@@ -30,6 +30,12 @@ pub enum Admission {
     /// Hand the TLS bytes to the application unopened, under the TCP rules; no identity.
     HandOn,
 }
+
+/// `RESPONSE_FLAGS` of a connection that is reset.
+pub const RESET_FLAGS: &str = "NR";
+
+/// `RESPONSE_CODE_DETAILS` of a connection that is reset.
+pub const RESET_DETAILS: &str = "filter_chain_not_found";
 
 /// How the bytes of a connection are understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
