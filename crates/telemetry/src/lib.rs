@@ -1,1 +1,31 @@
-//! Palisade.
+//! What a sidecar tells about itself: metrics under Istio's names, the access log in Istio's format, and records of
+//! authorization decisions.
+//!
+//! Telling must cost a request next to nothing and must never make it wait: metric handles are resolved
+//! once per edge ([`Shard::edge`]) and add to the worker's own atomics; log lines and decision records go into
+//! bounded buffers that count what they lose. The clock and random seeds are the caller's.
+
+mod access_log;
+mod cells;
+mod clock;
+mod decisions;
+mod edge;
+mod exposition;
+mod labels;
+mod metrics;
+mod request_id;
+mod scrape;
+
+pub use access_log::{AccessLogEntry, AccessLogSender, AccessLogWriter};
+pub use clock::UnixMillis;
+pub use decisions::{
+    Decided, DecisionDestination, DecisionLog, DecisionRecord, DecisionSender, DecisionSource,
+    Direction,
+};
+pub use edge::{DecisionLabels, EdgeMetrics, Mode, RequestSize, Verdict};
+pub use exposition::{CONTENT_TYPE, Exposition, Kind, Labels};
+pub use labels::{
+    Edge, Outcome, Party, Reporter, RequestProtocol, ResponseFlags, Security, Service, UNKNOWN,
+};
+pub use metrics::{Dropped, MetricLimits, Metrics, Shard};
+pub use request_id::{RequestId, RequestIds};
