@@ -1,5 +1,7 @@
 //! Repository chores: `cargo xtask --help`.
 
+mod ci;
+mod deps;
 mod r#gen;
 
 use clap::{Parser, Subcommand};
@@ -14,12 +16,19 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Run everything that must hold before a change lands
+    Ci,
+    /// Check the arrows between crates against the design
+    Deps,
     /// Generate the code of crates/wire from its proto files
     Gen(r#gen::Args),
 }
 
 fn main() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     match Args::parse().chore {
+        Chore::Ci => ci::run(&mut out),
+        Chore::Deps => deps::run(&mut out),
         Chore::Gen(args) => r#gen::run(&args),
     }
 }

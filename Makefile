@@ -1,0 +1,26 @@
+# The commands that people type; everything with logic is in `cargo xtask`.
+CARGO ?= cargo
+BIN := target/release/palisade
+
+.PHONY: build demo test test-long bench tools nft fmt help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## release binary in target/release/palisade
+	$(CARGO) build --release --locked --bin palisade
+
+demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
+	$(BIN) up examples/poc-mesh/manifests --test examples/poc-mesh/probes.yaml
+
+test: tools ## format, lints, licences, unit, conformance and end-to-end tests
+	$(CARGO) xtask ci
+
+nft: ## nftables and curl, which a mesh on this machine uses
+	@command -v nft >/dev/null && command -v curl >/dev/null || scripts/install-packages nftables curl
+
+tools: ## what tests use beside that: kubectl, openssl, cargo-deny
+	@scripts/install-test-tools
+
+fmt: ## format the sources
+	$(CARGO) fmt --all

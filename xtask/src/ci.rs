@@ -1,0 +1,46 @@
+//! `cargo xtask ci`: everything that must hold before a change lands, what fails fastest first.
+
+use std::{env, process::Command, time::Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// A step: its name, and a command line.
+const STEPS: &[(&str, &[&str])] = &[
+    ("format", &["cargo", "fmt", "--all", "--check"]),
+    ("arrows", &["cargo", "xtask", "deps"]),
+    ("generated code", &["cargo", "xtask", "gen", "--check"]),
+    ("licences and bans", &["cargo-deny", "check", "bans", "licenses", "sources"]),
+    (
+        "lints",
+        &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+    ),
+    ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
+];
+
+/// Runs all steps and ends at the first one that fails.
+///
+/// # Errors
+/// When a step fails or can't be started.
+pub(crate) fn run(out: &mut impl std::io::Write) -> Result<()> {
+    let tools = env::current_dir()?.join("target/tools/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(std::iter::once(tools).chain(env::split_paths(&path)))?;
+    let start = Instant::now();
+    for (name, command) in STEPS {
+        let [program, arguments @ ..] = *command else { continue };
+        let step = Instant::now();
+        writeln!(out, "==> {name}: {}", command.join(" "))?;
+        out.flush()?;
+        let status = Command::new(program)
+            .args(arguments)
+            .env("PATH", &path)
+            .status()
+            .with_context(|| format!("start `{program}`: run `make tools`"))?;
+        if !status.success() {
+            bail!("{name} failed");
+        }
+        writeln!(out, "    {name}: {:.0} s", step.elapsed().as_secs_f64())?;
+    }
+    writeln!(out, "==> all steps passed in {:.0} s", start.elapsed().as_secs_f64())?;
+    Ok(())
+}
