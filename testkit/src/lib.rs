@@ -1,1 +1,10 @@
-//! Palisade.
+//! Scenarios with real processes: a mesh of its own for each test, real kubectl, curl in real pods.
+//!
+//! Everything here panics with what was run and what it printed, since that is what a failing test has
+//! to show. Waiting is for a condition with a deadline, never for a time.
+
+mod command;
+mod mesh;
+
+pub use command::{Run, eventually, repository, tool};
+pub use mesh::{Mesh, Starting};

@@ -1,0 +1,104 @@
+//! Commands: run, and show all of what came back when that is not as expected.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Run {
+    /// The command line, for messages.
+    pub line: String,
+    /// Exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn new(command: &mut Command) -> Self {
+        let line = format!("{command:?}");
+        match command.output() {
+            Ok(output) => Self::from_output(line, &output),
+            Err(error) => panic!("can't start {line}: {error} (run `make tools`)"),
+        }
+    }
+
+    pub(crate) fn from_output(line: String, output: &Output) -> Self {
+        Self {
+            line,
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output of a command that must succeed.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[must_use]
+    pub fn ok(self) -> String {
+        self.code(0).stdout
+    }
+
+    /// The command must have ended with this code.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[must_use]
+    pub fn code(self, code: i32) -> Self {
+        assert!(self.code == code, "expected exit code {code}\n{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, code, stdout, stderr } = self;
+        write!(f, "$ {line}\nexit code {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+/// Waits until the condition gives a value.
+///
+/// # Panics
+/// When it has not after `timeout`; shows the last reason.
+pub fn eventually<T>(
+    what: &str,
+    timeout: Duration,
+    mut condition: impl FnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match condition() {
+            Ok(value) => return value,
+            Err(reason) => {
+                assert!(Instant::now() < deadline, "{what}: not after {timeout:?}: {reason}");
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A tool that `make tools` installs, or else the one on the path.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    let installed = repository().join("target/tools/bin").join(name);
+    if installed.exists() { installed } else { PathBuf::from(name) }
+}
