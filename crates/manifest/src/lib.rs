@@ -12,6 +12,7 @@ mod defaults;
 mod istio;
 mod kubernetes;
 mod merge;
+mod mesh_config;
 mod meta;
 mod openapi;
 mod place;
@@ -38,6 +39,7 @@ pub use kubernetes::{
     Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec, TargetPort,
 };
 pub use merge::{Schema, merge_strategy};
+pub use mesh_config::mesh_config;
 pub use meta::{ObjectMeta, OwnerReference};
 pub use openapi::openapi_v3;
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_NODES, read, text_of};

@@ -147,10 +147,6 @@ impl Report {
         }
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(Diagnostic::is_error)
-    }
-
     /// The problems, in the order of their places.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics

@@ -9,6 +9,7 @@ mod kinds;
 mod tables;
 
 pub use kinds::{Kind, KindRef, Names, kind_of, kinds, lookup};
+pub(crate) use tables::mesh::MESH_CONFIG;
 
 /// An object type: its OpenAPI name and its fields.
 #[derive(Debug)]

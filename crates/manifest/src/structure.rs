@@ -16,6 +16,11 @@ pub(crate) fn check(kind: &Kind, root: &Place<'_>, report: &mut Report) {
     fields(kind.schema, &ours, root, false, report);
 }
 
+/// Checks what is no API object but has a table.
+pub(crate) fn check_object(object: &Object, root: &Place<'_>, report: &mut Report) {
+    fields(object, &[], root, false, report);
+}
+
 /// Checks the fields of an object; below `status` nothing is required.
 fn fields(object: &Object, ours: &[&str], place: &Place<'_>, status: bool, report: &mut Report) {
     for (key, child) in place.entries() {

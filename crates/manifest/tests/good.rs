@@ -23,11 +23,9 @@ fn our_own_definitions_are_sound() {
 
 #[test]
 fn json_decodes_to_what_it_is() {
-    let text = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/good/poc-mesh.yaml"
-    ))
-    .unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good/poc-mesh.yaml"))
+            .unwrap();
     for object in decode("a", &text).objects {
         let json = serde_json::to_string_pretty(&object.value).unwrap();
         let again = decode("b", &json);

@@ -9,6 +9,7 @@ mod container;
 pub(super) mod core;
 pub(super) mod crd;
 pub(super) mod istio;
+pub(super) mod mesh;
 mod meta;
 pub(super) mod pod;
 pub(super) mod records;
