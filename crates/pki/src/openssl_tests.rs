@@ -1,1 +1,0 @@
-//! What openssl, as a real peer, says about the certificates.
