@@ -20,3 +20,6 @@ pub use facts::{CertificateFacts, FactsError, fingerprint};
 pub use key::{KeyError, PrivateKey};
 pub use lifetime::{DEFAULT_LIFETIME, Lifetimes, MAX_LIFETIME, TooLong};
 pub use pem::{PemError, certificate_to_pem, certificates_from_pem};
+
+#[cfg(test)]
+mod openssl_tests;

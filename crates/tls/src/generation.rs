@@ -257,7 +257,7 @@ pub(crate) fn peer<IO>(
     })
 }
 
-fn check_peer_validity(certificate: &CertificateDer<'_>) -> Result<(), HandshakeError> {
+pub(crate) fn check_peer_validity(certificate: &CertificateDer<'_>) -> Result<(), HandshakeError> {
     let facts = CertificateFacts::from_der(certificate)
         .map_err(|error| HandshakeError::new(HandshakeReason::BadCertificate, error.to_string()))?;
     if facts.not_after > Timestamp::now() {

@@ -7,11 +7,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use palisade_pki::{
+use palisade_types::SpiffeId;
+
+use crate::{
     Authority, AuthorityError, CertificateFacts, Csr, CsrError, IssueError, PrivateKey, Subject,
     certificates_from_pem, signing_request,
 };
-use palisade_types::SpiffeId;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
