@@ -29,31 +29,39 @@ impl Scan {
     /// Goes on in `buf`, which begins with what earlier calls saw.
     pub(crate) fn advance(&mut self, buf: &[u8], limit: usize) -> Result<Found, Malformed> {
         let window = buf.get(..limit).unwrap_or(buf);
-        let fresh = window.get(self.seen..).unwrap_or_default();
-        for offset in memchr::memchr_iter(b'\n', fresh) {
-            let at = self.seen + offset;
-            let line = window.get(self.line..at).unwrap_or_default();
-            let [text @ .., b'\r'] = line else { return Err(Malformed::LineEnd) };
-            let begin = std::mem::replace(&mut self.line, at + 1);
-            if text.is_empty() {
-                if begin == self.lead {
-                    self.lead = at + 1;
-                } else {
-                    return Ok(Found::Head { lead: self.lead, end: at + 1 });
+        if self.begins(window)? {
+            let fresh = window.get(self.seen..).unwrap_or_default();
+            for offset in memchr::memchr_iter(b'\n', fresh) {
+                let at = self.seen + offset;
+                let line = window.get(self.line..at).unwrap_or_default();
+                match line {
+                    [b'\r'] => return Ok(Found::Head { lead: self.lead, end: at + 1 }),
+                    [.., b'\r'] => self.line = at + 1,
+                    _ => return Err(Malformed::LineEnd),
                 }
             }
+            self.seen = window.len();
         }
-        self.seen = window.len();
-        self.check_first(window)?;
         Ok(if buf.len() >= limit { Found::TooLarge } else { Found::Incomplete })
     }
 
-    /// Refuses what cannot begin a head (TLS, binary protocols) without waiting for a line end.
-    fn check_first(&self, window: &[u8]) -> Result<(), Malformed> {
-        match window.get(self.lead..).unwrap_or_default() {
-            [] | [b'\r'] => Ok(()),
-            [first, ..] if first.is_ascii_alphabetic() => Ok(()),
-            _ => Err(Malformed::StartLine),
+    /// Steps over empty lines. What cannot begin a head then (TLS, binary protocols) is refused without
+    /// waiting for a line end.
+    fn begins(&mut self, window: &[u8]) -> Result<bool, Malformed> {
+        if self.seen > self.lead {
+            return Ok(true);
+        }
+        loop {
+            match window.get(self.lead..).unwrap_or_default() {
+                [b'\r', b'\n', ..] => {
+                    self.lead += 2;
+                    self.line = self.lead;
+                    self.seen = self.lead;
+                }
+                [] | [b'\r'] => return Ok(false),
+                [first, ..] if first.is_ascii_alphabetic() => return Ok(true),
+                _ => return Err(Malformed::StartLine),
+            }
         }
     }
 }
@@ -79,14 +87,23 @@ mod tests {
 
     #[test]
     fn every_line_ends_in_crlf() {
-        for bytes in [&b"GET\n"[..], b"\n", b"\r\n\n", b"GET\r\na: b\n\r\n", b"GET\r\n\n"] {
+        for bytes in [&b"GET\n"[..], b"GET\r\na: b\n\r\n", b"GET\r\n\n"] {
             assert_eq!(scan(bytes, 99), Err(Malformed::LineEnd), "{bytes:?}");
         }
     }
 
     #[test]
     fn what_cannot_be_http_is_refused_at_once() {
-        for bytes in [&b"\x16\x03\x01"[..], b"\0", b" GET", b"\r\n\x16", b"\rG", b"\r\n\r\n\r\n0"] {
+        for bytes in [
+            &b"\x16\x03\x01"[..],
+            b"\0",
+            b" GET",
+            b"\r\n\x16",
+            b"\rG",
+            b"\n",
+            b"\r\n\n",
+            b"\r\n\r\n\r\n0",
+        ] {
             assert_eq!(scan(bytes, 99), Err(Malformed::StartLine), "{bytes:?}");
         }
     }
