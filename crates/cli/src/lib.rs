@@ -1,1 +1,19 @@
-//! Palisade.
+//! The command line: arguments, commands and what they print; one file per command.
+//!
+//! Commands talk to a Kubernetes API and to nothing else, so they work the same on the mesh of this
+//! machine and on a cluster. Starting processes (`up`, `control`, `proxy`) is wired in the binary.
+
+mod args;
+mod commands;
+mod error;
+mod mesh;
+mod output;
+mod report;
+mod state;
+
+pub use args::{Cli, Command, ControlArgs, ProxyArgs, Target, UpArgs};
+pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
+pub use error::CliError;
+pub use mesh::Mesh;
+pub use output::{Style, table};
+pub use state::StateDir;

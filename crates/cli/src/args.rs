@@ -1,0 +1,339 @@
+//! What can be typed: commands, arguments and their help texts. What they mean is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Zero-trust service mesh with Istio's security API.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Which mesh to talk to.
+    #[command(flatten)]
+    pub target: Target,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which mesh a command talks to.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// Directory that holds the mesh of this machine (default: `$XDG_STATE_HOME/palisade`)
+    #[arg(long, global = true, env = "PALISADE_STATE", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Talk to the cluster of this kubeconfig instead of the mesh of this machine
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a mesh on this machine and apply manifests to it
+    #[command(after_help = UP_EXAMPLES)]
+    Up(UpArgs),
+    /// Stop the mesh of this machine; its objects are kept for the next `up`
+    Down(DownArgs),
+    /// Show whether the mesh runs, and its workloads
+    Status(OutputArgs),
+    /// Create or change the objects of manifests
+    #[command(after_help = APPLY_EXAMPLES)]
+    Apply(ApplyArgs),
+    /// Delete the objects of manifests
+    Delete(DeleteArgs),
+    /// Run a command in a container; exits with its exit code
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
+    /// Print the logs of a container
+    Logs(LogsArgs),
+    /// Send the requests of a suite from inside pods and compare with what is expected
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    /// Show what applies to a pod or to the pods of a service
+    #[command(subcommand)]
+    Describe(DescribeCommand),
+    /// Commands under their istioctl names
+    #[command(subcommand)]
+    X(XCommand),
+    /// Show which sidecars are connected, and whether the current configuration is in force in them
+    ProxyStatus(OutputArgs),
+    /// Print the path of the kubeconfig of the mesh of this machine
+    #[command(after_help = "Example:\n  export KUBECONFIG=$(palisade kubeconfig)")]
+    Kubeconfig,
+    /// Print versions of this binary, the control plane and the sidecars
+    Version(OutputArgs),
+    /// Run the control plane (started by `up`, or in a cluster by its Deployment)
+    #[command(hide = true)]
+    Control(ControlArgs),
+    /// Run a sidecar (started by the node, or in a cluster by its pod)
+    #[command(hide = true)]
+    Proxy(ProxyArgs),
+    /// Entry points that other processes of the mesh start
+    #[command(hide = true, disable_help_flag = true)]
+    Internal {
+        /// Name of the entry point and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+}
+
+/// `up`.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// Manifest files or directories to apply once the mesh runs
+    #[arg(value_name = "PATH")]
+    pub manifests: Vec<PathBuf>,
+    /// Suite to run once all pods are ready; exits with 1 if a probe fails
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<PathBuf>,
+    /// Stop the mesh once everything is ready and the suite has run
+    #[arg(long)]
+    pub exit: bool,
+    /// Port of the Kubernetes API on 127.0.0.1; 0 takes a free one (default: 6443, or a free one)
+    #[arg(long, value_name = "PORT")]
+    pub api_port: Option<u16>,
+    /// Lifetime of workload certificates, such as 24h, 30m or 90s
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+    pub svid_ttl: std::time::Duration,
+    /// How long to wait until everything is ready
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub timeout: std::time::Duration,
+    /// Log more: what the supervisor and the control plane do
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `down`.
+#[derive(Args, Clone, Debug)]
+pub struct DownArgs {
+    /// Also delete the state directory: objects, keys and logs
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// Output format of a listing.
+#[derive(Args, Clone, Debug)]
+pub struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// `apply`.
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// Manifest files or directories; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Manifest files or directories
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Return only when every sidecar concerned has the new configuration in force
+    #[arg(long)]
+    pub wait: bool,
+    /// How long `--wait` waits
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub timeout: std::time::Duration,
+}
+
+/// `delete`.
+#[derive(Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// Manifest files or directories; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Manifest files or directories
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// `exec`.
+#[derive(Args, Clone, Debug)]
+pub struct ExecArgs {
+    /// `POD`, `deploy/NAME`, either with `.NAMESPACE`
+    pub target: String,
+    /// Namespace
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Container (default: the first one)
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Command and its arguments, after `--`
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// `logs`.
+#[derive(Args, Clone, Debug)]
+pub struct LogsArgs {
+    /// `POD`, `deploy/NAME`, either with `.NAMESPACE`
+    pub target: String,
+    /// Namespace
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Container (default: the first one; the sidecar is `istio-proxy`)
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Keep printing as lines are written
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<i64>,
+}
+
+/// `test`.
+#[derive(Args, Clone, Debug)]
+pub struct TestArgs {
+    /// Suites
+    #[arg(required = true, value_name = "FILE")]
+    pub suites: Vec<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: TestFormat,
+    /// Time limit of one request
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub timeout: std::time::Duration,
+}
+
+/// Output formats of `test`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum TestFormat {
+    /// A table for people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// JUnit XML, for CI.
+    Junit,
+}
+
+/// `describe`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DescribeCommand {
+    /// A pod: services, mTLS mode, policies
+    Pod(DescribeArgs),
+    /// A service, by its pods
+    Service(DescribeArgs),
+}
+
+/// `x`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum XCommand {
+    /// Show what applies to a pod or to the pods of a service
+    #[command(subcommand)]
+    Describe(DescribeCommand),
+}
+
+/// Which object to describe.
+#[derive(Args, Clone, Debug)]
+pub struct DescribeArgs {
+    /// `NAME` or `NAME.NAMESPACE`
+    pub name: String,
+    /// Namespace (default: `default`)
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+}
+
+/// `control`.
+#[derive(Args, Clone, Debug)]
+pub struct ControlArgs {
+    /// Kubeconfig of the API that it watches
+    #[arg(long, value_name = "FILE")]
+    pub api: PathBuf,
+    /// Directory of the certificate authority's key
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: PathBuf,
+    /// Address to listen on
+    #[arg(long, value_name = "IP")]
+    pub listen: std::net::IpAddr,
+    /// Lifetime of workload certificates
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+    pub svid_ttl: std::time::Duration,
+    /// Register the Service `istiod` with the address to listen on, as there is no pod behind it
+    #[arg(long)]
+    pub register_service: bool,
+    /// Log more
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `proxy`.
+#[derive(Args, Clone, Debug)]
+pub struct ProxyArgs {
+    /// Role, as Istio's agent takes it
+    #[arg(value_enum, default_value_t)]
+    pub role: ProxyRole,
+    /// Static configuration instead of a control plane
+    #[arg(long, value_name = "FILE")]
+    pub bootstrap: Option<PathBuf>,
+}
+
+/// Roles of a proxy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum ProxyRole {
+    /// Beside a workload.
+    #[default]
+    Sidecar,
+}
+
+/// Reads `250ms`, `90s`, `30m`, `24h`, `7d`, or Go's `24h0m0s`.
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("`{text}` is not a duration such as 90s, 30m or 24h"))?;
+    std::time::Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  palisade up examples/poc-mesh/manifests --test examples/poc-mesh/probes.yaml
+  export KUBECONFIG=$(palisade kubeconfig); kubectl get pods -A
+  palisade apply --wait policies/
+  palisade describe pod backend-7d9c5b6f4-x2x8k.poc-mesh
+
+Exit codes: 0 yes, 1 the answer is no (a failed probe, a refused object), 2 usage or I/O.";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  palisade up manifests/                                 start, apply, stay until Ctrl-C
+  palisade up manifests/ --test probes.yaml --exit       for CI: start, test, stop
+  palisade --state-dir /tmp/second up other-manifests/   a second mesh beside the first";
+
+const APPLY_EXAMPLES: &str = "\
+Examples:
+  palisade apply manifests/
+  palisade apply --wait -f policy.yaml
+  cat policy.yaml | palisade apply -f -";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  palisade exec deploy/frontend.poc-mesh -- curl -s http://backend/api/orders
+  palisade exec -n poc-mesh deploy/frontend -c istio-proxy -- cat /etc/hosts";
+
+const TEST_EXAMPLES: &str = "\
+A suite:
+  probes:
+    - name: frontend may read orders
+      from: deploy/frontend.poc-mesh
+      to: http://backend.poc-mesh/api/orders
+      method: GET
+      headers: {x-tenant: blue}
+      expect: {status: 200, verdict: allow, policy: backend-allow-frontend-read.poc-mesh}
+
+Examples:
+  palisade test probes.yaml
+  palisade test probes.yaml -o junit > report.xml";

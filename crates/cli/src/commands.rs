@@ -1,0 +1,61 @@
+//! The commands: one file each, and the table that picks one.
+
+mod apply;
+mod delete;
+mod describe;
+mod down;
+mod exec;
+mod logs;
+mod proxy_status;
+mod ready;
+mod status;
+mod suite;
+mod target;
+mod test;
+mod version;
+
+use std::io::Write;
+
+pub use apply::{Applied, apply_manifests, read_manifests};
+pub use ready::ready;
+pub use test::run_suites;
+
+use crate::{Cli, CliError, Command, Mesh, StateDir, args::XCommand, error::During};
+
+/// Runs a command that needs nothing but the API. `up`, `control`, `proxy` and `internal` start
+/// processes and are the binary's.
+///
+/// # Errors
+/// See [`CliError`]; the message is to be printed by the caller.
+pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+    let state = StateDir::new(cli.target.state_dir.as_deref());
+    match cli.command {
+        Command::Down(args) => return down::run(&state, &args, out).await,
+        Command::Kubeconfig => {
+            let path = state.kubeconfig();
+            if !path.exists() {
+                return Err(CliError::Trouble(format!(
+                    "there is no mesh in `{}`: start one with `palisade up`",
+                    state.path().display()
+                )));
+            }
+            return writeln!(out, "{}", path.display()).during("print");
+        }
+        Command::Status(args) => return status::run(&cli.target, &state, &args, out).await,
+        Command::Version(args) => return version::run(&cli.target, &args, out).await,
+        _ => {}
+    }
+    let mesh = Mesh::connect(&cli.target).await?;
+    match cli.command {
+        Command::Apply(args) => apply::run(&mesh, &args, out).await,
+        Command::Delete(args) => delete::run(&mesh, &args, out).await,
+        Command::Describe(what) | Command::X(XCommand::Describe(what)) => {
+            describe::run(&mesh, &what, out).await
+        }
+        Command::Exec(args) => exec::run(&mesh, &args).await,
+        Command::Logs(args) => logs::run(&mesh, &args, out).await,
+        Command::Test(args) => test::run(&mesh, &args, out).await,
+        Command::ProxyStatus(args) => proxy_status::run(&mesh, &args, out).await,
+        _ => Err(CliError::Trouble("this command is not one of the API's".to_owned())),
+    }
+}

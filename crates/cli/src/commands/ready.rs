@@ -1,0 +1,121 @@
+//! Waiting: until what was applied runs, and is in force in every sidecar.
+
+use std::{io::Write, time::Duration};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    apply::{Applied, is_mesh_config},
+    target::is_ready,
+};
+use crate::{CliError, Mesh, error::During};
+
+/// Waits until applied deployments and pods are ready, and applied policies in force.
+///
+/// # Errors
+/// When that is not so in time; says what is missing.
+pub async fn ready(mesh: &Mesh, applied: &[Applied], timeout: Duration) -> Result<(), CliError> {
+    let deadline = Instant::now() + timeout;
+    let mut progress = Progress::default();
+    for object in applied {
+        loop {
+            let missing = match object.kind.as_str() {
+                "Deployment" => deployment(mesh, object).await?,
+                "Pod" => pod(mesh, object).await?,
+                _ => None,
+            };
+            let Some(missing) = missing else { break };
+            if Instant::now() > deadline {
+                let seconds = timeout.as_secs();
+                return Err(CliError::No(format!("not ready after {seconds} s: {missing}")));
+            }
+            progress.waiting_for(&missing);
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+    in_force(mesh, applied, deadline).await.map(drop)
+}
+
+/// Waits until every sidecar concerned has acknowledged applied policies; the control plane's last
+/// word, or null if there was nothing to wait for.
+pub(crate) async fn in_force(
+    mesh: &Mesh,
+    applied: &[Applied],
+    deadline: Instant,
+) -> Result<Value, CliError> {
+    let mut last = Value::Null;
+    let mut progress = Progress::default();
+    for object in applied.iter().filter(|object| is_mesh_config(&object.kind)) {
+        let Applied { kind, namespace, name, resource_version } = object;
+        let path = format!(
+            "debug/in-force?kind={kind}&namespace={namespace}&name={name}&resourceVersion={resource_version}"
+        );
+        loop {
+            last = mesh.control(&path).await?;
+            if last["inForce"] == true {
+                break;
+            }
+            let missing = format!(
+                "{} `{name}` is in force in {} of {} sidecars; pending: {}",
+                kind.to_lowercase(),
+                last["synced"],
+                last["total"],
+                last["pending"]
+            );
+            if Instant::now() > deadline {
+                return Err(CliError::No(missing));
+            }
+            progress.waiting_for(&missing);
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+    Ok(last)
+}
+
+async fn deployment(mesh: &Mesh, object: &Applied) -> Result<Option<String>, CliError> {
+    let name = &object.name;
+    let found = mesh.api::<Deployment>(&object.namespace).get_opt(name).await;
+    let Some(found) = found.during(format!("get deployment `{name}`"))? else {
+        return Ok(Some(format!("deployment `{name}` is gone")));
+    };
+    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = found.status.unwrap_or_default();
+    let seen = status.observed_generation >= found.metadata.generation;
+    let updated = status.updated_replicas.unwrap_or_default();
+    let ready = status.ready_replicas.unwrap_or_default();
+    let settled = seen && updated == wanted && ready == wanted;
+    Ok((!settled).then(|| format!("deployment `{name}` has {ready} of {wanted} pods ready")))
+}
+
+async fn pod(mesh: &Mesh, object: &Applied) -> Result<Option<String>, CliError> {
+    let name = &object.name;
+    let found = mesh.api::<Pod>(&object.namespace).get_opt(name).await;
+    let found = found.during(format!("get pod `{name}`"))?;
+    let settled = found.as_ref().is_some_and(is_ready);
+    Ok((!settled).then(|| format!("pod `{name}` is not ready")))
+}
+
+/// Says what is waited for, once a second from the first second on.
+struct Progress {
+    next: Instant,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { next: Instant::now() + Duration::from_secs(1) }
+    }
+}
+
+impl Progress {
+    fn waiting_for(&mut self, missing: &str) {
+        if Instant::now() >= self.next {
+            self.next = Instant::now() + Duration::from_secs(1);
+            // Progress that can't be shown is not worth failing for.
+            drop(writeln!(anstream::stderr(), "waiting: {missing}"));
+        }
+    }
+}
+
+const INTERVAL: Duration = Duration::from_millis(20);

@@ -1,0 +1,129 @@
+//! A suite of probes: what is sent from where, and what must come back.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A file of probes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Suite {
+    /// The probes, sent in order.
+    pub(crate) probes: Vec<Probe>,
+}
+
+/// One request and what is expected of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// What it shows; the request itself if absent.
+    #[serde(default)]
+    pub(crate) name: String,
+    /// Pod that sends it: `POD.NAMESPACE` or `deploy/NAME.NAMESPACE`.
+    pub(crate) from: String,
+    /// URL; its host is a service, a pod's address or any host.
+    pub(crate) to: String,
+    /// Method.
+    #[serde(default = "get")]
+    pub(crate) method: String,
+    /// Path, if `to` has none.
+    #[serde(default)]
+    pub(crate) path: String,
+    /// Header fields to add.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// What must come back.
+    pub(crate) expect: Expectation,
+}
+
+/// What must come back; absent parts are not looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expectation {
+    /// HTTP status.
+    pub(crate) status: Option<u16>,
+    /// What the destination's sidecar decided.
+    pub(crate) verdict: Option<Outcome>,
+    /// Policy that decided, as `NAME.NAMESPACE`; `none` if no ALLOW matched.
+    pub(crate) policy: Option<String>,
+}
+
+/// What became of a request at the destination's sidecar.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// A decision to allow.
+    Allow,
+    /// A decision to deny.
+    Deny,
+    /// The connection was reset before any decision, as STRICT does with plaintext.
+    Reset,
+    /// No sidecar has decided about it.
+    Undecided,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reset => "reset",
+            Self::Undecided => "undecided",
+        })
+    }
+}
+
+impl Probe {
+    /// The URL to send to.
+    pub(crate) fn url(&self) -> String {
+        let base =
+            if self.to.contains("://") { self.to.clone() } else { format!("http://{}", self.to) };
+        format!(
+            "{}{}",
+            base.trim_end_matches(if self.path.is_empty() { '\0' } else { '/' }),
+            self.path
+        )
+    }
+
+    /// Host of the URL, without port.
+    pub(crate) fn host(&self) -> String {
+        let url = self.url();
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
+    }
+
+    /// What it shows, for a report.
+    pub(crate) fn title(&self) -> String {
+        if self.name.is_empty() {
+            format!("{} {} from {}", self.method, self.url(), self.from)
+        } else {
+            self.name.clone()
+        }
+    }
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_and_host_come_from_to_and_path() {
+        for (to, path, url, host) in [
+            ("http://backend.foo/x", "", "http://backend.foo/x", "backend.foo"),
+            ("backend.foo:8080", "/x", "http://backend.foo:8080/x", "backend.foo"),
+            ("http://backend/", "/x?y", "http://backend/x?y", "backend"),
+            ("http://10.0.0.1:80", "", "http://10.0.0.1:80", "10.0.0.1"),
+        ] {
+            let probe: Probe = serde_json::from_value(serde_json::json!({
+                "from": "a", "to": to, "path": path, "expect": {}
+            }))
+            .unwrap();
+            assert_eq!((probe.url().as_str(), probe.host().as_str()), (url, host));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The mesh that a command talks to: a Kubernetes API, and the names of things in it.
+
+use kube::{
+    Api, Client, Config,
+    api::DynamicObject,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{GroupVersionKind, TypeMeta},
+    discovery::{self, ApiCapabilities, ApiResource, Scope},
+};
+use parking_lot::Mutex;
+
+use crate::{CliError, StateDir, args::Target, error::During};
+
+/// A connection to the API of a mesh.
+#[derive(Clone)]
+pub struct Mesh {
+    client: Client,
+    kinds: std::sync::Arc<Mutex<Vec<(ApiResource, ApiCapabilities)>>>,
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").finish_non_exhaustive()
+    }
+}
+
+impl Mesh {
+    /// Connects to the cluster of `--kubeconfig`, or to the mesh of this machine.
+    ///
+    /// # Errors
+    /// When there is no mesh, or its credentials can't be read.
+    pub async fn connect(target: &Target) -> Result<Self, CliError> {
+        let state = StateDir::new(target.state_dir.as_deref());
+        let path = target.kubeconfig.clone().unwrap_or_else(|| state.kubeconfig());
+        if !path.exists() {
+            return Err(CliError::Trouble(format!(
+                "there is no mesh in `{}`: start one with `palisade up`, name another directory \
+                 with --state-dir, or a cluster with --kubeconfig",
+                state.path().display()
+            )));
+        }
+        let what = format!("read `{}`", path.display());
+        let kubeconfig = Kubeconfig::read_from(&path).during(&what)?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .during(&what)?;
+        config.proxy_url = None;
+        let client = Client::try_from(config).during("set up the API client")?;
+        Ok(Self { client, kinds: std::sync::Arc::default() })
+    }
+
+    /// The API client.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The API of typed objects in a namespace.
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        <K as kube::Resource>::DynamicType: Default,
+    {
+        Api::namespaced(self.client(), namespace)
+    }
+
+    /// The API of any kind, asked for once.
+    pub(crate) async fn dynamic(
+        &self,
+        types: &TypeMeta,
+        namespace: &str,
+    ) -> Result<Api<DynamicObject>, CliError> {
+        let kind = GroupVersionKind::try_from(types).during("read `apiVersion`")?;
+        let known = self
+            .kinds
+            .lock()
+            .iter()
+            .find(|(resource, _)| resource.kind == kind.kind && resource.group == kind.group)
+            .cloned();
+        let (resource, capabilities) =
+            match known {
+                Some(known) => known,
+                None => {
+                    let found = discovery::pinned_kind(&self.client, &kind)
+                        .await
+                        .during(format!("look up kind `{}` ({})", kind.kind, kind.api_version()))?;
+                    self.kinds.lock().push(found.clone());
+                    found
+                }
+            };
+        Ok(match capabilities.scope {
+            Scope::Cluster => Api::all_with(self.client(), &resource),
+            Scope::Namespaced => Api::namespaced_with(self.client(), namespace, &resource),
+        })
+    }
+
+    /// A GET to the control plane's monitoring port, through the API.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached or answer with an error.
+    pub(crate) async fn control(&self, path: &str) -> Result<serde_json::Value, CliError> {
+        let uri = format!("/api/v1/namespaces/istio-system/services/istiod:15014/proxy/{path}");
+        let request = http::Request::get(uri).body(Vec::new()).during("ask the control plane")?;
+        self.client.request(request).await.during("ask the control plane")
+    }
+}

@@ -1,0 +1,66 @@
+//! The state directory of a mesh on this machine: where what is kept.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// The state directory of one mesh. Holds everything that the mesh leaves on disk.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The directory given, or `$XDG_STATE_HOME/palisade`, or `~/.local/state/palisade`.
+    #[must_use]
+    pub fn new(given: Option<&Path>) -> Self {
+        let default = || {
+            let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+            let home = || env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
+            state.unwrap_or_else(|| home().join(".local/state")).join("palisade")
+        };
+        let path = given.map_or_else(default, Path::to_owned);
+        Self(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Credentials of the administrator; also says where the API is.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    /// Process id of the running `up`, on one line; locked while it runs.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("up.lock")
+    }
+
+    /// What is wrong, once `up` has been told to run in the background or has failed.
+    #[must_use]
+    pub fn control_log(&self) -> PathBuf {
+        self.0.join("control.log")
+    }
+
+    /// The certificate authority of the mesh.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.0.join("ca")
+    }
+
+    /// Kubeconfig of a component that lives in the mesh's own network.
+    #[must_use]
+    pub fn component_kubeconfig(&self, component: &str) -> PathBuf {
+        self.0.join(format!("{component}.kubeconfig"))
+    }
+
+    /// Socket of the node's exec and log service.
+    #[must_use]
+    pub fn kubelet_socket(&self) -> PathBuf {
+        self.0.join("run").join("kubelet.sock")
+    }
+}
