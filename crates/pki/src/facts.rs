@@ -81,8 +81,8 @@ impl CertificateFacts {
     /// When a certificate's holder renews it: half of its validity, as Istio does.
     #[must_use]
     pub fn half_life(&self) -> Timestamp {
-        let half = self.not_before.as_second() / 2 + self.not_after.as_second() / 2;
-        Timestamp::from_second(half).unwrap_or(self.not_before)
+        let (start, end) = (self.not_before.as_second(), self.not_after.as_second());
+        Timestamp::from_second(start + (end - start) / 2).unwrap_or(self.not_before)
     }
 }
 
