@@ -1,8 +1,11 @@
 //! Repository chores: `cargo xtask --help`.
 
 mod ci;
+mod conformance;
 mod deps;
 mod r#gen;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -18,17 +21,21 @@ struct Args {
 enum Chore {
     /// Run everything that must hold before a change lands
     Ci,
+    /// Run decision cases recorded from Istio; exit 1 on a difference
+    Conformance(conformance::Args),
     /// Check the arrows between crates against the design
     Deps,
     /// Generate the code of crates/wire from its proto files
     Gen(r#gen::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match Args::parse().chore {
-        Chore::Ci => ci::run(&mut out),
-        Chore::Deps => deps::run(&mut out),
-        Chore::Gen(args) => r#gen::run(&args),
+        Chore::Ci => ci::run(&mut out)?,
+        Chore::Conformance(args) => return conformance::run(&args, &mut out),
+        Chore::Deps => deps::run(&mut out)?,
+        Chore::Gen(args) => r#gen::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -58,7 +58,10 @@ fn is_normal(path: &[u8], mode: PathNormalization) -> bool {
                 Some(decoded) => !is_unreserved(decoded),
                 None => true,
             },
-            b'/' => !(merges(mode) && rest.first() == Some(&b'/')) && !starts_with_dots(rest),
+            b'/' => {
+                let doubled = merges(mode) && rest.first() == Some(&b'/');
+                !doubled && !starts_with_dots(rest)
+            }
             b'\\' => false,
             other => !is_always_escaped(*other),
         }

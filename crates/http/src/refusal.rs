@@ -156,8 +156,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Denied { .. } => 403,
-            Self::Token { fault: TokenFault::Audience, .. } => 403,
+            Self::Denied { .. } | Self::Token { fault: TokenFault::Audience, .. } => 403,
             Self::Token { .. } => 401,
             Self::Path(TargetError::Malformed) => 400,
             Self::Path(TargetError::NotAPath) => 404,
@@ -175,8 +174,7 @@ impl Refusal {
     /// The gRPC status; none if even a gRPC client gets the HTTP form.
     fn grpc_status(&self) -> Option<&'static str> {
         match self {
-            Self::Denied { .. } => Some("7"),
-            Self::Token { fault: TokenFault::Audience, .. } => Some("7"),
+            Self::Denied { .. } | Self::Token { fault: TokenFault::Audience, .. } => Some("7"),
             Self::Token { .. } => Some("16"),
             Self::Path(_) => None,
         }

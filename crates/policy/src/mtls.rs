@@ -54,11 +54,8 @@ pub fn effective<'a>(
         }
     }
     let chosen = [mesh, namespace, workload].into_iter().flatten();
-    let default = chosen
-        .clone()
-        .filter_map(|policy| policy.spec.mtls?.mode.mode())
-        .last()
-        .unwrap_or_default();
+    let default =
+        chosen.clone().rev().find_map(|policy| policy.spec.mtls?.mode.mode()).unwrap_or_default();
     let port_level = workload.iter().flat_map(|policy| &policy.spec.port_level_mtls);
     EffectiveMtls {
         default,

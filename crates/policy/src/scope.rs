@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    fn selected(namespace: &str, labels: Value, policy_namespace: &str, spec: Value) -> bool {
+    fn selected(namespace: &str, labels: Value, policy_namespace: &str, spec: &Value) -> bool {
         let metadata = json!({"name": "p", "namespace": policy_namespace});
         let policy = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
         let labels: BTreeMap<String, String> = serde_json::from_value(labels).unwrap();
@@ -104,7 +104,7 @@ mod tests {
             ("istio-system", json!({"selector": {"matchLabels": {"app": "a"}}}), true),
             ("istio-system", json!({"selector": {"matchLabels": {"app": "b"}}}), false),
         ] {
-            assert_eq!(selected("foo", app(), policy_namespace, spec.clone()), expected, "{spec}");
+            assert_eq!(selected("foo", app(), policy_namespace, &spec), expected, "{spec}");
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
             ),
             (gateway(), "foo", json!({}), true),
         ] {
-            let got = selected("foo", labels, policy_namespace, spec.clone());
+            let got = selected("foo", labels, policy_namespace, &spec);
             assert_eq!(got, expected, "{policy_namespace} {spec}");
         }
     }

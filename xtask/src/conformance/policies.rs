@@ -1,0 +1,82 @@
+//! Policies of a case: YAML documents, taken as they are. The API server's validation is not applied.
+
+use anyhow::{Context, bail};
+use palisade_manifest::{
+    Action, AuthorizationPolicy, Document, PeerAuthentication, RequestAuthentication,
+};
+use palisade_policy::{
+    CompiledPolicies, Scope,
+    mtls::{self, EffectiveMtls},
+};
+use palisade_types::Severity;
+use serde_json::Value;
+
+/// The policies of a case by kind.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    authorization: Vec<AuthorizationPolicy>,
+    peer: Vec<PeerAuthentication>,
+    /// With the object as written, which has what the type leaves out.
+    request: Vec<(RequestAuthentication, Value)>,
+}
+
+impl Policies {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut policies = Self::default();
+        for document in documents(text)? {
+            match document.get("kind").and_then(Value::as_str) {
+                Some("AuthorizationPolicy") => {
+                    policies.authorization.push(serde_json::from_value(document)?);
+                }
+                Some("PeerAuthentication") => policies.peer.push(serde_json::from_value(document)?),
+                Some("RequestAuthentication") => {
+                    policies.request.push((serde_json::from_value(document.clone())?, document));
+                }
+                kind => bail!("no policy is of kind {kind:?}"),
+            }
+        }
+        Ok(policies)
+    }
+
+    /// Only the AuthorizationPolicies that allow.
+    pub(super) fn allowing(&self) -> Self {
+        let allows = |policy: &&AuthorizationPolicy| policy.spec.action == Action::Allow;
+        let authorization = self.authorization.iter().filter(allows).cloned().collect();
+        Self { authorization, ..Self::default() }
+    }
+
+    pub(super) fn compile(&self, scope: Scope<'_>) -> CompiledPolicies {
+        CompiledPolicies::compile(&self.authorization, scope)
+    }
+
+    pub(super) fn mtls(&self, scope: Scope<'_>) -> EffectiveMtls {
+        mtls::effective(&self.peer, scope)
+    }
+
+    /// The RequestAuthentications that apply, with the objects as written.
+    pub(super) fn request(
+        &self,
+        scope: Scope<'_>,
+    ) -> impl Iterator<Item = (&RequestAuthentication, &Value)> {
+        let applying = move |(policy, _): &&(RequestAuthentication, Value)| {
+            scope.selects_authentication(policy)
+        };
+        self.request.iter().filter(applying).map(|(policy, raw)| (policy, raw))
+    }
+}
+
+/// The one document of a YAML or JSON text.
+pub(super) fn document(text: &str) -> anyhow::Result<Value> {
+    if text.trim_start().starts_with('{') {
+        return Ok(serde_json::from_str(text)?);
+    }
+    documents(text)?.into_iter().next().context("it has no document")
+}
+
+fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
+    let (documents, diagnostics) = palisade_manifest::read(text);
+    match diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
+        Some(problem) => bail!("it is no YAML: {}", problem.message),
+        None => Ok(documents.iter().map(Document::to_value).collect()),
+    }
+}
