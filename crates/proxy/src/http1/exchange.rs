@@ -1,0 +1,137 @@
+//! One request and its response, both ways at once: an answer may come while the request is still going
+//! up, and a client that has said all it had to say still gets its answer.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use palisade_http::{Method, Persistence, ResponseHead};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Sleep, sleep},
+};
+
+use super::{
+    download::{Download, DownloadError},
+    upload::{Upload, UploadError},
+};
+use crate::buffer::{Buffer, Buffers};
+
+/// How long the answer to a client that has closed its sending half may stay silent: it may as well be
+/// gone.
+const HALF_CLOSED: Duration = Duration::from_secs(300);
+
+/// Methods that may be repeated (RFC 9110, section 9.2.2).
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
+
+/// A request on its way up and its response on its way down.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) upload: Upload,
+    pub(crate) download: Download,
+    broken: bool,
+}
+
+/// Why an exchange did not complete.
+#[derive(Debug)]
+pub(crate) enum ExchangeError {
+    /// The client's request could not be read to its end.
+    Upload(UploadError),
+    /// The response could not be passed on.
+    Download(DownloadError),
+}
+
+impl Exchange {
+    /// An exchange that has not begun.
+    pub(crate) fn new(upload: Upload, download: Download) -> Self {
+        Self { upload, download, broken: false }
+    }
+
+    /// Whether it can be tried again on another connection: nothing came back on this one, the whole
+    /// request is at hand, and it does no harm if the server has seen it already.
+    pub(crate) fn is_replayable(&self, method: Method) -> bool {
+        !self.download.has_started()
+            && self.upload.is_replayable()
+            && (self.upload.is_untouched() || IDEMPOTENT.contains(&method.as_str()))
+    }
+
+    /// Starts again.
+    pub(crate) fn rewind(&mut self) {
+        self.upload.rewind();
+        self.broken = false;
+    }
+
+    /// Runs to the end of the response. What the client sends beyond its request is left in
+    /// `received`, or is still unread.
+    pub(crate) async fn run<C, U>(
+        &mut self,
+        client: &mut C,
+        upstream: &mut U,
+        received: &mut Buffer,
+        buffers: &Buffers,
+        mut persistence: impl FnMut(&ResponseHead) -> Persistence,
+    ) -> Result<(), ExchangeError>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        U: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (upload, download, broken) = (&mut self.upload, &mut self.download, &mut self.broken);
+        let mut patience = Patience::default();
+        poll_fn(|cx| {
+            if !upload.is_sent() && !*broken {
+                match upload.poll(cx, client, upstream, received, buffers) {
+                    Poll::Ready(Err(UploadError::Upstream)) => *broken = true,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(ExchangeError::Upload(error)));
+                    }
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+            let complete = upload.body().is_done();
+            let mut begin = |head: &ResponseHead| match persistence(head) {
+                Persistence::KeepAlive if complete => Persistence::KeepAlive,
+                _ => Persistence::Close,
+            };
+            match download.poll(cx, upstream, client, &mut begin, buffers) {
+                Poll::Ready(done) => return Poll::Ready(done.map_err(ExchangeError::Download)),
+                Poll::Pending if upload.is_sent() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+            // What the client sends ahead waits for its turn; that it is gone is worth knowing.
+            patience.poll(cx, |cx| upload.poll_ahead(cx, client, received, buffers))
+        })
+        .await
+    }
+}
+
+/// Watches a client that waits for its answer.
+#[derive(Debug, Default)]
+struct Patience {
+    half_closed: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        ahead: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<(), ExchangeError>> {
+        if self.half_closed.is_none() {
+            match ready!(ahead(cx)) {
+                Ok(0) => self.half_closed = Some(Box::pin(sleep(HALF_CLOSED))),
+                Ok(_) => return Poll::Pending,
+                Err(_) => return Poll::Ready(Err(GONE)),
+            }
+        }
+        if let Some(timer) = &mut self.half_closed {
+            ready!(timer.as_mut().poll(cx));
+        }
+        Poll::Ready(Err(GONE))
+    }
+}
+
+const GONE: ExchangeError = ExchangeError::Download(DownloadError::Client);

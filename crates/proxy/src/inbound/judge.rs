@@ -1,0 +1,238 @@
+//! Whether a request to the workload may pass, and what is changed in it if it does. Nothing here waits:
+//! one request meets one configuration.
+
+use std::sync::Arc;
+
+use palisade_http::{
+    Edits, Method, Name, NameSet, RequestHead,
+    normalize::normalize,
+    refusal::{Refusal, TokenFault, realm},
+};
+use palisade_policy::{
+    Decision, Forwarding, HeaderFields, Http, Reason, RuleName, carries_token, client_address,
+};
+use palisade_telemetry::{EdgeMetrics, RequestId};
+use smallvec::SmallVec;
+
+use super::peer::Connection;
+use crate::{
+    active::Active,
+    answer::Answer,
+    http1::{Scratch, Upload},
+    worker::Worker,
+};
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Pass it on.
+    Pass(Upload),
+    /// Answer it.
+    Answer(Answer),
+    /// Cut the connection: it would not be admitted any more.
+    Cut,
+}
+
+/// A request that was judged.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// What is to be done.
+    pub(crate) verdict: Verdict,
+    /// What the policies said; none if it did not come to that.
+    pub(crate) decision: Option<Decision>,
+    /// Generation of the configuration that it was judged by.
+    pub(crate) generation: u64,
+    /// The normalised path, if it differs from the one received.
+    pub(crate) path: Option<String>,
+    /// The id that it was given, if it came without.
+    pub(crate) id: Option<RequestId>,
+}
+
+impl Judged {
+    fn new(verdict: Verdict, generation: u64) -> Self {
+        Self { verdict, decision: None, generation, path: None, id: None }
+    }
+
+    /// A request that could not be read, and so not judged.
+    pub(crate) fn unread() -> Self {
+        Self::new(Verdict::Cut, 0)
+    }
+
+    /// The normalised path of the request with this head.
+    pub(crate) fn path<'a>(&'a self, head: &'a RequestHead, received: &'a [u8]) -> &'a str {
+        self.path.as_deref().or_else(|| head.path(received)).unwrap_or_default()
+    }
+
+    /// The id of the request with this head.
+    pub(crate) fn id<'a>(&'a self, head: &'a RequestHead, received: &'a [u8]) -> &'a str {
+        match &self.id {
+            Some(id) => id.as_str(),
+            None => head.text(received, Name::XRequestId).unwrap_or_default(),
+        }
+    }
+}
+
+/// Judges the request whose head was parsed from `received` into `scratch`.
+pub(crate) fn request(
+    worker: &Worker,
+    connection: &Connection,
+    scratch: &mut Scratch,
+    received: &[u8],
+) -> Judged {
+    let active = worker.shared.active();
+    let Some(active) = active.as_deref() else { return Judged::new(Verdict::Cut, 0) };
+    let mut judged = Judged::new(Verdict::Cut, active.generation());
+    if !connection.is_admitted(active) {
+        return judged;
+    }
+    let Scratch { request: head, up, .. } = scratch;
+    let target = head.path(received);
+    let normalized = match target.map(|path| normalize(path, active.config.mesh.path_normalization))
+    {
+        Some(Err(error)) => {
+            judged.verdict = Verdict::Answer(Answer::Refused(Refusal::Path(error)));
+            return judged;
+        }
+        Some(Ok(path)) => Some(path),
+        None => None,
+    };
+    let path = normalized.as_deref();
+    let decision = match decide(active, connection, head, received, path) {
+        Ok(decision) => decision,
+        Err(refusal) => {
+            judged.verdict = Verdict::Answer(Answer::Refused(refusal));
+            return judged;
+        }
+    };
+    judged.verdict = match decision.refusal() {
+        Some(refusal) => Verdict::Answer(Answer::Refused(refusal)),
+        None if head.method() == Method::CONNECT => Verdict::Answer(Answer::NoRoute),
+        None => {
+            let mut edits = edits(connection, head, received);
+            if let Some(path) = path {
+                edits.path(path);
+            }
+            if head.field(received, Name::XRequestId).is_none() {
+                judged.id = Some(worker.request_ids.borrow_mut().make());
+            }
+            if let Some(id) = &judged.id {
+                edits.set(Name::XRequestId, id.as_str().as_bytes());
+            }
+            match Upload::new(head, received, &edits, std::mem::take(up)) {
+                Ok(upload) => Verdict::Pass(upload),
+                Err(_) => Verdict::Answer(Answer::BadBody),
+            }
+        }
+    };
+    judged.decision = Some(decision);
+    judged.path = path.filter(|path| Some(*path) != target).map(str::to_owned);
+    judged
+}
+
+/// What the policies say about a request with this normalised path. A token that can't be verified refuses
+/// it before that.
+pub(crate) fn decide(
+    active: &Active,
+    connection: &Connection,
+    head: &RequestHead,
+    received: &[u8],
+    path: Option<&str>,
+) -> Result<Decision, Refusal> {
+    let fields: SmallVec<[(&str, &[u8]); 24]> =
+        head.fields(received).filter(|(name, _)| !is_removed(name)).collect();
+    let headers = HeaderFields(&fields);
+    let source = connection.source.ip();
+    let remote_ip = match head.field(received, Name::XForwardedFor) {
+        Some(_) => client_address(source, Forwarding::Sidecar, headers.values("x-forwarded-for")),
+        None => source,
+    };
+    let http = Http {
+        method: head.method().as_str(),
+        path,
+        authority: head.authority(received),
+        scheme: scheme(connection, head, received),
+        headers,
+        claims: None,
+    };
+    if carries_token(&active.config.inbound.request_authentications, &http) {
+        let realm = realm(http.scheme, http.authority, path.unwrap_or_default());
+        return Err(Refusal::Token { fault: TokenFault::Signature, realm });
+    }
+    Ok(active.decide(&connection.attributes(remote_ip, Some(http))))
+}
+
+/// What is changed in a request that passes: nothing that a client says about itself survives.
+fn edits<'a>(connection: &'a Connection, head: &RequestHead, received: &[u8]) -> Edits<'a> {
+    let mut edits = Edits::new();
+    edits.remove_all(REMOVED);
+    if !connection.client_certificate.is_empty() {
+        edits.set(Name::XForwardedClientCert, connection.client_certificate.as_bytes());
+    }
+    if head.field(received, Name::XForwardedProto).is_none() {
+        let scheme = scheme(connection, head, received);
+        edits.set(Name::XForwardedProto, scheme.as_bytes());
+    }
+    edits
+}
+
+/// The scheme that the request was made with, as far as anybody says so.
+fn scheme(connection: &Connection, head: &RequestHead, received: &[u8]) -> &'static str {
+    match head.text(received, Name::XForwardedProto) {
+        Some("http") => "http",
+        Some("https") => "https",
+        _ if connection.identities.is_empty() => "http",
+        _ => "https",
+    }
+}
+
+fn is_removed(name: &str) -> bool {
+    name.starts_with(['x', 'X']) && REMOVED.contains(Name::of(name.as_bytes()))
+}
+
+/// Fields that only a proxy may write.
+pub(crate) const REMOVED: NameSet = NameSet::of(&[
+    Name::XEnvoy,
+    Name::XEnvoyAttemptCount,
+    Name::XEnvoyDecoratorOperation,
+    Name::XEnvoyOriginalPath,
+    Name::XEnvoyPeerMetadata,
+    Name::XEnvoyPeerMetadataId,
+    Name::XEnvoyUpstreamServiceTime,
+    Name::XForwardedClientCert,
+]);
+
+/// What a connection need not find out twice.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    edge: Option<(u64, EdgeMetrics)>,
+    rule: Option<(Arc<RuleName>, String)>,
+}
+
+impl Known {
+    /// The connection's metrics.
+    pub(crate) fn edge(&mut self, worker: &Worker, connection: &Connection) -> EdgeMetrics {
+        let active = worker.shared.active();
+        let generation = active.as_deref().map_or(0, Active::generation);
+        match &self.edge {
+            Some((known, edge)) if *known == generation => edge.clone(),
+            _ => {
+                let edge = worker.edges.inbound(
+                    active.as_deref(),
+                    connection.source.ip(),
+                    connection.principal(),
+                    connection.destination.port(),
+                );
+                self.edge.insert((generation, edge)).1.clone()
+            }
+        }
+    }
+
+    /// The name of the rule that decided, as text.
+    pub(crate) fn rule(&mut self, decision: &Decision) -> &str {
+        let (Reason::Allowed(rule) | Reason::Denied(rule)) = &decision.reason else { return "" };
+        if self.rule.as_ref().is_none_or(|(known, _)| !Arc::ptr_eq(known, rule)) {
+            self.rule = Some((Arc::clone(rule), rule.to_string()));
+        }
+        self.rule.as_ref().map_or("", |(_, text)| text.as_str())
+    }
+}

@@ -1,0 +1,163 @@
+//! Opaque bytes to the workload: authorized when the connection is accepted, and again whenever the
+//! configuration changes.
+
+use std::task::{Context, Poll};
+
+use palisade_policy::{Decision, Verdict};
+use palisade_telemetry::{EdgeMetrics, ResponseFlags};
+
+use super::{judge::Known, peer::Connection};
+use crate::{
+    buffer::Buffer,
+    http1::Client,
+    io::Stream,
+    report::{self, Since},
+    signal::Watch,
+    socket,
+    tcp::{End, Watcher, relay},
+    upstream::{ConnectError, Dial},
+    worker::Worker,
+};
+
+/// Serves one connection, of which `received` has been read.
+pub(crate) async fn serve(
+    worker: &Worker,
+    connection: &Connection,
+    mut stream: Stream,
+    received: Buffer,
+) {
+    let since = Since::now();
+    let watch = Watch::new(&worker.reconfigured);
+    let Some((decision, generation)) = decide(worker, connection) else {
+        return socket::reset(stream.tcp());
+    };
+    let mut known = Known::default();
+    let edge = known.edge(worker, connection);
+    let rule = known.rule(&decision).to_owned();
+    let judgement = report::Judgement {
+        decision: &decision,
+        rule: &rule,
+        generation,
+        principal: connection.principal().unwrap_or_default(),
+        request_id: "",
+        method: "",
+        path: "",
+        source: connection.source,
+        destination: connection.destination,
+        time: since.time,
+        response_code: 0,
+    };
+    worker.tell_decision(&judgement, &edge);
+    edge.opened();
+    let mut ended = Ended::default();
+    if let Some(refusal) = decision.refusal() {
+        ended.termination = refusal.details().into_owned();
+        Client::new(stream, received).part(&worker.buffers).await;
+    } else {
+        ended = carry(worker, connection, &mut stream, received, &edge, watch).await;
+    }
+    edge.closed(ended.flags);
+    worker.tell_connection(&report::Connection {
+        since,
+        source: connection.source,
+        destination: connection.destination,
+        server_name: &connection.server_name,
+        cluster: &connection.cluster,
+        upstream: Some(connection.destination),
+        flags: ended.flags,
+        details: "",
+        termination: &ended.termination,
+        upstream_failure: &ended.upstream_failure,
+        bytes: ended.bytes,
+    });
+}
+
+/// How a connection ended.
+#[derive(Debug, Default)]
+struct Ended {
+    flags: ResponseFlags,
+    termination: String,
+    upstream_failure: String,
+    bytes: (u64, u64),
+}
+
+async fn carry(
+    worker: &Worker,
+    connection: &Connection,
+    stream: &mut Stream,
+    received: Buffer,
+    edge: &EdgeMetrics,
+    watch: Watch,
+) -> Ended {
+    let dial = Dial { address: connection.destination, target: None };
+    let mut upstream = match dial.opaque(worker).await {
+        Ok(upstream) => upstream.stream,
+        Err(error) => {
+            socket::reset(stream.tcp());
+            return unreachable(&error);
+        }
+    };
+    let mut guard = Guard { worker, connection, edge, watch, refused: None };
+    let early = (received, Buffer::default());
+    let relayed = relay(stream, &mut upstream, early, &worker.buffers, &mut guard).await;
+    let mut ended = Ended { bytes: (relayed.received, relayed.sent), ..Ended::default() };
+    match relayed.end {
+        End::Finished => return ended,
+        End::Idle => ended.flags = ResponseFlags::STREAM_IDLE_TIMEOUT,
+        End::Downstream => ended.flags = ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+        End::Upstream => ended.flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        End::Stopped => ended.termination = guard.refused.unwrap_or_default(),
+    }
+    // An end that was not agreed on must not look like one that was.
+    socket::reset(stream.tcp());
+    socket::reset(upstream.tcp());
+    ended
+}
+
+fn unreachable(error: &ConnectError) -> Ended {
+    Ended {
+        flags: ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        upstream_failure: error.to_string(),
+        ..Ended::default()
+    }
+}
+
+/// The decision over the connection by the configuration in force, and its generation; none if it would not
+/// even be admitted.
+fn decide(worker: &Worker, connection: &Connection) -> Option<(Decision, u64)> {
+    let active = worker.shared.active();
+    let active = active.as_deref()?;
+    if !connection.is_admitted(active) {
+        return None;
+    }
+    let attributes = connection.attributes(connection.source.ip(), None);
+    Some((active.decide(&attributes), active.generation()))
+}
+
+/// Watches over an open connection.
+struct Guard<'a> {
+    worker: &'a Worker,
+    connection: &'a Connection,
+    edge: &'a EdgeMetrics,
+    watch: Watch,
+    refused: Option<String>,
+}
+
+impl Watcher for Guard<'_> {
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.watch.poll_changed(cx).is_ready() {
+            let refused = match decide(self.worker, self.connection) {
+                Some((Decision { verdict: Verdict::Allow, .. }, _)) => continue,
+                Some((decision, _)) => decision.refusal().map(|refusal| refusal.details().into()),
+                None => Some("filter_chain_not_found".to_owned()),
+            };
+            self.refused = refused;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn carried(&mut self, received: u64, sent: u64) {
+        self.edge.transferred(sent, received);
+    }
+}

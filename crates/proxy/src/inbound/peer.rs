@@ -1,0 +1,136 @@
+//! Who is at the other end of a connection to the workload.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
+
+use palisade_policy::{Attributes, Http};
+use palisade_telemetry::ResponseFlags;
+use palisade_tls::{Generation, HandshakeReason, Peer};
+use palisade_types::MtlsMode;
+use tokio::net::TcpStream;
+use tracing::{debug, info};
+
+use crate::{active::Active, buffer::Buffer, io::Stream, report, socket, worker::Worker};
+
+/// A connection to the workload and who has made it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The client's address.
+    pub(crate) source: SocketAddr,
+    /// Where it was going.
+    pub(crate) destination: SocketAddr,
+    /// Verified identities; none for plaintext.
+    pub(crate) identities: Vec<String>,
+    /// SNI.
+    pub(crate) server_name: String,
+    /// What `x-forwarded-client-cert` says about the client; empty for plaintext.
+    pub(crate) client_certificate: String,
+    /// Istio's name of the workload's port.
+    pub(crate) cluster: String,
+}
+
+impl Connection {
+    /// A connection of which no more is known than its ends.
+    pub(crate) fn new(source: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            source,
+            destination,
+            identities: Vec::new(),
+            server_name: String::new(),
+            client_certificate: String::new(),
+            cluster: format!("inbound|{}||", destination.port()),
+        }
+    }
+
+    /// The client's verified identity.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        self.identities.first().map(String::as_str)
+    }
+
+    /// Whether it would still be accepted.
+    pub(crate) fn is_admitted(&self, active: &Active) -> bool {
+        !self.identities.is_empty() || active.mode(self.destination.port()) != MtlsMode::Strict
+    }
+
+    /// What policies look at.
+    pub(crate) fn attributes<'a>(
+        &'a self,
+        remote_ip: IpAddr,
+        http: Option<Http<'a>>,
+    ) -> Attributes<'a> {
+        Attributes {
+            identities: &self.identities,
+            source_ip: self.source.ip(),
+            remote_ip,
+            destination_ip: self.destination.ip(),
+            destination_port: self.destination.port(),
+            sni: &self.server_name,
+            http,
+        }
+    }
+
+    /// Resets a connection that no filter chain of Istio's would take.
+    pub(crate) fn refuse(&self, worker: &Worker, tcp: &TcpStream) {
+        socket::reset(tcp);
+        worker.shared.metrics.handshake_rejected("filter_chain_not_found");
+        worker.tell_connection(&report::Connection {
+            since: report::Since::now(),
+            source: self.source,
+            destination: self.destination,
+            server_name: &self.server_name,
+            cluster: "",
+            upstream: None,
+            flags: ResponseFlags::NO_ROUTE,
+            details: "filter_chain_not_found",
+            termination: "",
+            upstream_failure: "",
+            bytes: (0, 0),
+        });
+    }
+
+    fn authenticated(&mut self, peer: Peer, generation: &Generation) {
+        let own = &generation.svid().id;
+        let mut hash = String::with_capacity(64);
+        for byte in peer.certificate_sha256 {
+            // Writing to a String does not fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        let identity = peer.identities.first().map_or("", String::as_str);
+        self.client_certificate = format!("By={own};Hash={hash};Subject=\"\";URI={identity}");
+        self.server_name = peer.sni.unwrap_or_default();
+        self.identities = peer.identities;
+    }
+}
+
+/// The mTLS handshake, which only a client of the mesh survives. `received` begins with its ClientHello.
+pub(crate) async fn handshake(
+    worker: &Worker,
+    tcp: TcpStream,
+    received: &mut Buffer,
+    connection: &mut Connection,
+) -> Option<Stream> {
+    let Some(generation) = worker.shared.credentials.load() else {
+        socket::reset(&tcp);
+        return None;
+    };
+    let accepted = Box::pin(generation.accept(tcp, received.bytes())).await;
+    received.release(&worker.buffers);
+    match accepted {
+        Ok((stream, peer)) => {
+            connection.authenticated(peer, &generation);
+            Some(Stream::Tls(Box::new(stream)))
+        }
+        Err(error) => {
+            worker.shared.metrics.handshake_rejected(error.reason.as_str());
+            let source = connection.source;
+            if error.reason == HandshakeReason::Io {
+                debug!(%source, %error, "handshake broke off");
+            } else {
+                info!(%source, %error, "handshake refused");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Opaque bytes of the workload, to an endpoint of a service or, where the mesh allows it, to an address
+//! that it does not know.
+
+use palisade_telemetry::ResponseFlags;
+
+use super::{Connection, route::Routed};
+use crate::{
+    buffer::Buffer,
+    io::Stream,
+    report::{self, Since},
+    socket,
+    tcp::{End, Watcher, relay},
+    worker::Worker,
+};
+
+/// Serves one connection, of which `received` has been read.
+pub(crate) async fn serve(
+    worker: &Worker,
+    connection: Connection,
+    mut stream: Stream,
+    received: Buffer,
+) {
+    let since = Since::now();
+    let routed = Routed::find(worker, connection.destination);
+    let edge = routed.edge(worker);
+    edge.opened();
+    let dial = routed.dial(connection.destination);
+    let mut failure = String::new();
+    let (flags, bytes) = match routed.refusal() {
+        Some(answer) => (answer.flags(), (0, 0)),
+        None => match dial.opaque(worker).await {
+            Ok(mut upstream) => {
+                let mut counter = Counter { edge: &edge };
+                let (up, early) = (&mut upstream.stream, (received, Buffer::default()));
+                let relayed = relay(&mut stream, up, early, &worker.buffers, &mut counter).await;
+                let bytes = (relayed.received, relayed.sent);
+                match flags_of(&relayed.end) {
+                    None => (ResponseFlags::NONE, bytes),
+                    Some(flags) => {
+                        socket::reset(upstream.stream.tcp());
+                        (flags, bytes)
+                    }
+                }
+            }
+            Err(error) => {
+                failure = error.to_string();
+                (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, (0, 0))
+            }
+        },
+    };
+    if flags != ResponseFlags::NONE {
+        // An end that was not agreed on must not look like one that was.
+        socket::reset(stream.tcp());
+    }
+    edge.closed(flags);
+    worker.tell_connection(&report::Connection {
+        since,
+        source: connection.source,
+        destination: connection.destination,
+        server_name: "",
+        cluster: routed.cluster(),
+        upstream: Some(dial.address),
+        flags,
+        details: "",
+        termination: "",
+        upstream_failure: &failure,
+        bytes,
+    });
+}
+
+/// What the access log says about an end that was not agreed on.
+fn flags_of(end: &End) -> Option<ResponseFlags> {
+    match end {
+        End::Finished => None,
+        End::Downstream => Some(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION),
+        End::Upstream => Some(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
+        End::Idle | End::Stopped => Some(ResponseFlags::STREAM_IDLE_TIMEOUT),
+    }
+}
+
+/// Counts bytes; nothing stops the connection.
+struct Counter<'a> {
+    edge: &'a palisade_telemetry::EdgeMetrics,
+}
+
+impl Watcher for Counter<'_> {
+    fn carried(&mut self, received: u64, sent: u64) {
+        self.edge.transferred(sent, received);
+    }
+}

@@ -1,0 +1,134 @@
+//! Idle upstream connections of one worker. A connection is only ever used again for the same address,
+//! the same expected identities and the same credentials that it was opened with.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use palisade_tls::Generation;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    time::Instant,
+};
+
+use crate::io::Stream;
+
+/// Idle connections kept per key; beyond it a connection is closed after its request.
+const KEPT_PER_KEY: usize = 512;
+
+/// Idle connections kept in all; beyond it a connection is closed after its request.
+const KEPT: usize = 4096;
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What a connection is good for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Key {
+    /// Where it goes.
+    pub(crate) address: SocketAddr,
+    /// What protects it.
+    pub(crate) transport: Transport,
+}
+
+/// What protects an upstream connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Transport {
+    /// Nothing: to the application, or to a pod without a sidecar.
+    Plain,
+    /// mTLS.
+    Mtls {
+        /// Whom the server has proven to be, [`Target::id`](crate::active::Target).
+        target: u64,
+        /// Our certificate, by the address of its generation. No other can have that address while a
+        /// connection that was opened with it is kept.
+        credentials: *const Generation,
+    },
+}
+
+/// An open upstream connection.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// Its bytes.
+    pub(crate) stream: Stream,
+    /// What it is good for.
+    pub(crate) key: Key,
+    /// Our certificate that it was opened with.
+    #[expect(dead_code, reason = "held so that its address, which is in the key, stays its own")]
+    pub(crate) credentials: Option<Arc<Generation>>,
+    /// Whether it has served a request before.
+    pub(crate) reused: bool,
+}
+
+/// Idle upstream connections.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    idle: RefCell<Shelves>,
+}
+
+#[derive(Debug, Default)]
+struct Shelves {
+    by_key: HashMap<Key, Vec<Idle>>,
+    total: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    upstream: Upstream,
+    since: Instant,
+}
+
+impl Pool {
+    /// The connection that was used last and is still open.
+    pub(crate) fn checkout(&self, key: &Key) -> Option<Upstream> {
+        let shelves = &mut *self.idle.borrow_mut();
+        let shelf = shelves.by_key.get_mut(key)?;
+        while let Some(mut idle) = shelf.pop() {
+            shelves.total -= 1;
+            if is_quiet(&mut idle.upstream.stream) {
+                return Some(Upstream { reused: true, ..idle.upstream });
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn checkin(&self, upstream: Upstream, now: Instant) {
+        let shelves = &mut *self.idle.borrow_mut();
+        if shelves.total >= KEPT {
+            return;
+        }
+        let shelf = shelves.by_key.entry(upstream.key).or_default();
+        if shelf.len() >= KEPT_PER_KEY {
+            return;
+        }
+        shelves.total += 1;
+        shelf.push(Idle { upstream, since: now });
+    }
+
+    /// Closes what was idle for too long or was closed by the other side.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let shelves = &mut *self.idle.borrow_mut();
+        for shelf in shelves.by_key.values_mut() {
+            shelf.retain_mut(|idle| {
+                now.duration_since(idle.since) < IDLE && is_quiet(&mut idle.upstream.stream)
+            });
+        }
+        shelves.by_key.retain(|_, shelf| !shelf.is_empty());
+        shelves.total = shelves.by_key.values().map(Vec::len).sum();
+    }
+}
+
+/// Whether an idle connection is open and silent, as it must be. Without readiness this is no system call.
+fn is_quiet(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+}

@@ -1,0 +1,198 @@
+//! The application's probes: the kubelet asks the sidecar, and the sidecar asks the application, since
+//! the kubelet has no certificate. Answered to the node only; anyone else learns nothing.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+
+use crate::{
+    admin::{Answer, text},
+    options::{AppProbe, HttpGet},
+    socket,
+};
+
+/// Kubernetes' default for `timeoutSeconds`.
+const TIMEOUT_SECONDS: u64 = 1;
+
+/// The probes of the pod's containers.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    probes: BTreeMap<String, AppProbe>,
+    node: Option<IpAddr>,
+    pod: IpAddr,
+}
+
+/// Why a probe failed.
+#[derive(Debug, Error)]
+enum ProbeError {
+    #[error("the application did not answer in time")]
+    Timeout,
+    #[error("can't connect to the application: {0}")]
+    Connect(std::io::Error),
+    #[error("the application's answer is not HTTP: {0}")]
+    Http(hyper::Error),
+    #[error("the probe is no valid request: {0}")]
+    Request(http::Error),
+    #[error("probes over HTTPS are not supported")]
+    Https,
+    #[error("the probe asks for nothing")]
+    Empty,
+}
+
+impl Probes {
+    /// The probes of the pod at `pod`, for the node at `node`.
+    pub(crate) fn new(
+        probes: BTreeMap<String, AppProbe>,
+        node: Option<IpAddr>,
+        pod: IpAddr,
+    ) -> Self {
+        Self { probes, node, pod }
+    }
+
+    /// Answers a probe with the status that the application gives.
+    pub(crate) async fn answer(&self, path: &str, from: IpAddr, headers: &HeaderMap) -> Answer {
+        if self.node != Some(from.to_canonical()) {
+            return text(StatusCode::FORBIDDEN, "probes are answered to the node only\n");
+        }
+        let Some(probe) = self.probes.get(path) else {
+            return text(StatusCode::NOT_FOUND, "no such probe\n");
+        };
+        let limit = Duration::from_secs(probe.timeout_seconds.unwrap_or(TIMEOUT_SECONDS).max(1));
+        let outcome = tokio::time::timeout(limit, self.ask(probe, headers)).await;
+        match outcome.unwrap_or(Err(ProbeError::Timeout)) {
+            Ok(status) => text(status, Bytes::new()),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
+    async fn ask(&self, probe: &AppProbe, headers: &HeaderMap) -> Result<StatusCode, ProbeError> {
+        match (&probe.http_get, probe.tcp_socket) {
+            (Some(get), _) => self.http(get, headers).await,
+            (None, Some(tcp)) => {
+                let address = SocketAddr::new(self.pod, tcp.port);
+                socket::connect(address).await.map_err(ProbeError::Connect)?;
+                Ok(StatusCode::OK)
+            }
+            (None, None) => Err(ProbeError::Empty),
+        }
+    }
+
+    async fn http(&self, get: &HttpGet, headers: &HeaderMap) -> Result<StatusCode, ProbeError> {
+        if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
+            return Err(ProbeError::Https);
+        }
+        let address = SocketAddr::new(self.pod, get.port);
+        let request = request(get, address, headers).map_err(ProbeError::Request)?;
+        let stream = socket::connect(address).await.map_err(ProbeError::Connect)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
+        let ask = sender.send_request(request);
+        tokio::select! {
+            answered = ask => Ok(answered.map_err(ProbeError::Http)?.status()),
+            ended = connection => Err(ended.err().map_or(ProbeError::Timeout, ProbeError::Http)),
+        }
+    }
+}
+
+/// What the kubelet would have sent to the application.
+fn request(
+    get: &HttpGet,
+    address: SocketAddr,
+    from_kubelet: &HeaderMap,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let slash = if get.path.starts_with('/') { "" } else { "/" };
+    let mut request = Request::get(format!("{slash}{}", get.path));
+    let is_host = |name: &str| name.eq_ignore_ascii_case("host");
+    if !get.http_headers.iter().any(|header| is_host(&header.name)) {
+        request = request.header(header::HOST, address.to_string());
+    }
+    if let Some(agent) = from_kubelet.get(header::USER_AGENT) {
+        request = request.header(header::USER_AGENT, agent);
+    }
+    for field in &get.http_headers {
+        request = request.header(&field.name, &field.value);
+    }
+    request.header(header::CONNECTION, "close").body(Empty::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::options::{HttpHeader, TcpSocket};
+
+    async fn probes(status: &'static str) -> Probes {
+        let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = app.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = app.accept().await.unwrap();
+                let mut head = [0; 1024];
+                let count = stream.read(&mut head).await.unwrap();
+                let asked = String::from_utf8_lossy(&head[..count]).into_owned();
+                let known = asked.starts_with("GET /health HTTP/1.1\r\n")
+                    && asked.contains("host: app.example\r\n");
+                let status = if known { status } else { "400 Bad Request" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let http = AppProbe {
+            http_get: Some(HttpGet {
+                path: "/health".to_owned(),
+                port,
+                scheme: Some("HTTP".to_owned()),
+                http_headers: vec![HttpHeader {
+                    name: "Host".to_owned(),
+                    value: "app.example".to_owned(),
+                }],
+            }),
+            tcp_socket: None,
+            timeout_seconds: Some(2),
+        };
+        let tcp = |port| AppProbe {
+            http_get: None,
+            tcp_socket: Some(TcpSocket { port }),
+            timeout_seconds: None,
+        };
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let probes = [
+            ("/app-health/app/livez", http),
+            ("/app-health/app/readyz", tcp(port)),
+            ("/app-health/app/startupz", tcp(closed)),
+        ]
+        .map(|(path, probe)| (path.to_owned(), probe));
+        let local = "127.0.0.1".parse().unwrap();
+        Probes::new(probes.into(), Some(local), local)
+    }
+
+    #[tokio::test]
+    async fn the_node_gets_what_the_application_says_and_others_get_nothing() {
+        for (status, code) in [("200 OK", 200), ("503 Service Unavailable", 503)] {
+            let probes = probes(status).await;
+            for (path, from, expected) in [
+                ("/app-health/app/livez", "127.0.0.1", code),
+                ("/app-health/app/livez", "10.1.2.3", 403),
+                ("/app-health/app/readyz", "127.0.0.1", 200),
+                ("/app-health/app/startupz", "127.0.0.1", 500),
+                ("/app-health/other/livez", "127.0.0.1", 404),
+            ] {
+                let answer = probes.answer(path, from.parse().unwrap(), &HeaderMap::new()).await;
+                assert_eq!(answer.status(), expected, "{status} {path} {from}");
+            }
+        }
+    }
+}

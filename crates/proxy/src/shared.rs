@@ -1,0 +1,195 @@
+//! What all workers share: the configuration in force, the certificate, and where telemetry goes.
+//! Replaced as a whole by the control tasks; read by workers without waiting.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use arc_swap::{ArcSwapOption, Guard};
+use bytes::Bytes;
+use palisade_model::ProxyConfig;
+use palisade_telemetry::{AccessLogSender, DecisionLog, Exposition, MetricLimits, Metrics};
+use palisade_tls::{CredentialStore, Generation, GenerationError, Settings};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::{net::TcpStream, sync::watch};
+use tracing::info;
+
+use crate::{
+    active::{Active, Targets},
+    log::{AccessLog, LogError},
+    options::{Listen, OriginalDestination},
+    socket,
+};
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Our certificate.
+    pub(crate) credentials: CredentialStore,
+    /// All metrics.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The last decisions.
+    pub(crate) decisions: DecisionLog,
+    active: ArcSwapOption<Active>,
+    generations: watch::Sender<u64>,
+    targets: Mutex<Targets>,
+    log: Mutex<AccessLog>,
+    listen: Listen,
+    original_destination: OriginalDestination,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub(crate) enum ApplyError {
+    /// The certificate is not one of this mesh.
+    #[error("the certificate in use does not fit the mesh's trust domains: {0}")]
+    TrustDomains(GenerationError),
+    /// The access log can't be opened.
+    #[error(transparent)]
+    Log(LogError),
+}
+
+impl Shared {
+    /// Nothing yet, for so many workers.
+    pub(crate) fn new(
+        workers: usize,
+        listen: Listen,
+        original_destination: OriginalDestination,
+    ) -> Self {
+        let metrics = Metrics::new(MetricLimits::default());
+        let capacity = DecisionLog::DEFAULT_CAPACITY;
+        let decisions = DecisionLog::new(workers, capacity, &metrics.dropped());
+        Self {
+            credentials: CredentialStore::new(),
+            metrics,
+            decisions,
+            active: ArcSwapOption::empty(),
+            generations: watch::Sender::new(0),
+            targets: Mutex::default(),
+            log: Mutex::default(),
+            listen,
+            original_destination,
+        }
+    }
+
+    /// The configuration in force, without waiting. Not to be kept across an await.
+    pub(crate) fn active(&self) -> Guard<Option<Arc<Active>>> {
+        self.active.load()
+    }
+
+    /// Changes with every configuration.
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
+    }
+
+    /// Puts a configuration in force: all of it, or nothing.
+    ///
+    /// # Errors
+    /// When it can't be used. The one before it stays in force.
+    pub(crate) fn apply(&self, config: ProxyConfig) -> Result<(), ApplyError> {
+        let realigned = self.realigned(&config).map_err(ApplyError::TrustDomains)?;
+        self.log.lock().switch_to(&config.mesh.access_log_file).map_err(ApplyError::Log)?;
+        let generation = config.generation;
+        let active = Active::compile(config, &mut self.targets.lock());
+        if let Some(credentials) = realigned {
+            self.credentials.publish(Arc::new(credentials));
+        }
+        self.active.store(Some(Arc::new(active)));
+        self.metrics.set_config_generation(generation);
+        self.generations.send_modify(|changes| *changes += 1);
+        info!(generation, "configuration in force");
+        Ok(())
+    }
+
+    /// Our certificate under the trust domains of `config`, if these differ from the ones in force.
+    fn realigned(&self, config: &ProxyConfig) -> Result<Option<Generation>, GenerationError> {
+        let domains: Vec<_> = config.mesh.trust_domains().cloned().collect();
+        match self.credentials.load() {
+            Some(current) if current.settings().trust_domains != domains => {
+                let settings = Settings { trust_domains: domains, ..current.settings().clone() };
+                current.with_settings(settings).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts a certificate in force.
+    pub(crate) fn renew(&self, generation: Generation) {
+        let facts = &generation.svid().facts;
+        let expiry = u64::try_from(facts.not_after.as_second()).unwrap_or_default();
+        self.metrics.set_certificate_expiry(expiry);
+        info!(identity = %generation.svid().id, serial = facts.serial,
+            not_after = %facts.not_after, "certificate in force");
+        self.credentials.publish(Arc::new(generation));
+    }
+
+    /// How a certificate is to be used.
+    pub(crate) fn settings(&self, own: &palisade_types::TrustDomain) -> Settings {
+        let active = self.active();
+        Settings::new(match active.as_deref() {
+            Some(active) => active.config.mesh.trust_domains().cloned().collect(),
+            None => vec![own.clone()],
+        })
+    }
+
+    /// Whether there is all that is needed to carry traffic.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.active().is_some() && self.credentials.load().is_some()
+    }
+
+    /// Where a worker's log lines go, if anywhere.
+    pub(crate) fn log_sender(&self) -> Option<AccessLogSender> {
+        self.log.lock().sender(self.metrics.dropped())
+    }
+
+    /// Where a connection to the workload was going; none if it was not redirected to us.
+    pub(crate) fn inbound_destination(&self, stream: &TcpStream) -> Option<SocketAddr> {
+        match self.original_destination {
+            OriginalDestination::Redirect => captured(stream, self.listen.inbound),
+            OriginalDestination::Fixed { inbound, .. } => Some(inbound),
+        }
+    }
+
+    /// Where a connection of the workload was going; none if it was not redirected to us.
+    pub(crate) fn outbound_destination(&self, stream: &TcpStream) -> Option<SocketAddr> {
+        match self.original_destination {
+            OriginalDestination::Redirect => captured(stream, self.listen.outbound),
+            OriginalDestination::Fixed { outbound, .. } => Some(outbound),
+        }
+    }
+
+    /// All metrics as text.
+    pub(crate) fn metrics_text(&self) -> Bytes {
+        let mut out = Exposition::default();
+        self.metrics.write(&mut out);
+        out.finish().into()
+    }
+
+    /// The configuration and the certificate in force.
+    pub(crate) fn dump(&self) -> serde_json::Value {
+        let active = self.active();
+        let certificate = self.credentials.load().map(|generation| {
+            let svid = generation.svid();
+            serde_json::json!({
+                "identity": svid.id.to_string(),
+                "serial": svid.facts.serial,
+                "notBefore": svid.facts.not_before.to_string(),
+                "notAfter": svid.facts.not_after.to_string(),
+            })
+        });
+        serde_json::json!({
+            "certificate": certificate,
+            "config": active.as_deref().map(|active| &active.config),
+        })
+    }
+
+    /// What was decided about a request.
+    pub(crate) fn decisions(&self, request_id: &str) -> serde_json::Value {
+        serde_json::json!(self.decisions.find(Some(request_id)))
+    }
+}
+
+/// The original destination. A connection to the capture port itself was not redirected, and
+/// following it would lead back here, for ever.
+fn captured(stream: &TcpStream, port: u16) -> Option<SocketAddr> {
+    socket::original_destination(stream).ok().filter(|destination| destination.port() != port)
+}

@@ -1,0 +1,65 @@
+//! TCP sockets as a sidecar needs them: shared listeners, the original destination of a redirected
+//! connection, marked connections that escape the redirect, and reset instead of close.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// The socket mark that the redirect leaves alone.
+const MARK: u32 = 1337;
+
+/// Backlog of the capture ports.
+const BACKLOG: i32 = 4096;
+
+/// Istio's default connect timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A listener that several workers can bind at the same address; the kernel spreads connections.
+pub(crate) fn listen_shared(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Where a redirected connection was going. An error means that it was not redirected.
+pub(crate) fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let address = match stream.local_addr()? {
+        SocketAddr::V4(_) => socket.original_dst_v4()?,
+        SocketAddr::V6(_) => socket.original_dst_v6()?,
+    };
+    address.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Connects without being redirected to ourselves: by mark where we may set one, else by user id.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Err(error) = SockRef::from(&socket).set_mark(MARK)
+        && error.kind() != io::ErrorKind::PermissionDenied
+    {
+        return Err(error);
+    }
+    socket.set_nodelay(true)?;
+    match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(address)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Closes with a reset, so that the peer sees a refusal and not an end of data.
+pub(crate) fn reset(stream: &TcpStream) {
+    // A socket that can't be told so is closed in the ordinary way, which is as final.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
