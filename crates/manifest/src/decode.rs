@@ -107,6 +107,7 @@ pub fn decode(source: &str, text: &str) -> Decoded {
             decoded.diagnostics.append(&mut diagnostics);
         }
     }
+    old_booleans(text, &mut decoded.diagnostics);
     decoded
         .diagnostics
         .sort_by_key(|problem| problem.labels.first().map_or(0, |label| label.span.start));
@@ -124,6 +125,29 @@ pub fn validate_object(object: &Value) -> Vec<Diagnostic> {
         diagnostics.push(Diagnostic::error(codes::TYPE.id, error.to_string()));
     }
     diagnostics
+}
+
+/// Where text is expected, a word such as `on` is one problem and not two.
+fn old_booleans(text: &str, diagnostics: &mut Vec<Diagnostic>) {
+    let place = |problem: &Diagnostic| problem.labels.first().map(|label| label.span);
+    let words: Vec<Option<Span>> = diagnostics
+        .iter()
+        .filter(|problem| problem.code == codes::OLD_BOOLEAN.id)
+        .map(place)
+        .collect();
+    let mut explained = Vec::new();
+    for problem in diagnostics.iter_mut().filter(|problem| problem.code == codes::TYPE.id) {
+        let Some(span) = place(problem).filter(|span| words.contains(&Some(*span))) else {
+            continue;
+        };
+        let word = text.get(span.start..span.end).unwrap_or_default();
+        problem.help = Some(format!("quote it: `\"{word}\"`; API servers read a truth value"));
+        explained.push(span);
+    }
+    diagnostics.retain(|problem| {
+        problem.code != codes::OLD_BOOLEAN.id
+            || place(problem).is_none_or(|span| !explained.contains(&span))
+    });
 }
 
 /// The items of a `List`, or the object itself.
@@ -197,7 +221,7 @@ fn unknown_kind(place: &Place<'_>, api_version: &str, kind: &str, report: &mut R
         .collect();
     let (key, message, help) = if same.is_empty() {
         let names = schema::kinds().iter().map(|known| known.kind);
-        let help = suggest::did_you_mean(kind, names);
+        let help = suggest::did_you_mean(kind, names).or_else(|| instead_of(kind));
         let message = format!("Palisade does not know the kind `{kind}` of `{api_version}`");
         ("kind", message, help)
     } else {
@@ -209,4 +233,27 @@ fn unknown_kind(place: &Place<'_>, api_version: &str, kind: &str, report: &mut R
         Some(help) => report.error_help(codes::UNKNOWN_KIND, &place, message, help),
         None => report.error(codes::UNKNOWN_KIND, &place, message),
     }
+}
+
+/// What to do instead of a kind that people know from clusters.
+fn instead_of(kind: &str) -> Option<String> {
+    let help = match kind {
+        "StatefulSet" | "DaemonSet" | "Job" | "CronJob" | "ReplicationController" => {
+            "pods are started by a Deployment, a ReplicaSet or a Pod"
+        }
+        "NetworkPolicy" => "say who may call whom in an AuthorizationPolicy",
+        "Gateway" | "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" | "ServiceEntry"
+        | "Sidecar" | "WorkloadEntry" | "WorkloadGroup" | "EnvoyFilter" | "ProxyConfig"
+        | "WasmPlugin" | "Telemetry" => {
+            "of Istio's kinds the security policies and DestinationRule are implemented"
+        }
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => {
+            "the API of one machine knows its few users by their certificates"
+        }
+        "PersistentVolumeClaim" | "PersistentVolume" | "StorageClass" => {
+            "pods have emptyDir volumes, which end with them"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
 }

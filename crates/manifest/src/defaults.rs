@@ -6,7 +6,7 @@ use crate::schema::{self, Object, Type};
 
 /// Fills in the defaults of a known kind; other objects stay as they are.
 ///
-/// Fields that are `null` are removed from built-in kinds, as typed storage does. What an API
+/// Fields that are `null` are removed from built-in kinds, as typed storage does; times stay. What an API
 /// server allocates (cluster addresses, names, tokens) is not done here.
 pub fn apply_defaults(object: &mut Value) {
     let Some(kind) = schema::kind_of(object) else { return };
@@ -24,7 +24,12 @@ pub fn apply_defaults(object: &mut Value) {
 }
 
 fn fill(object: &Object, fields: &mut Map<String, Value>) {
-    fields.retain(|key, value| !value.is_null() || key == "status");
+    let metadata = object.name.ends_with(".ObjectMeta");
+    fields.retain(|key, value| {
+        let time =
+            object.field(key).is_some_and(|field| matches!(field.ty, Type::Time | Type::MicroTime));
+        !value.is_null() || (time && !metadata)
+    });
     for field in object.fields {
         if let Some(default) = field.default {
             fields.entry(field.name).or_insert_with(|| default.to_value());

@@ -59,13 +59,13 @@ pub fn read(text: &str) -> (Vec<Document>, Vec<Diagnostic>) {
 /// # Errors
 ///
 /// A diagnostic if the bytes are not UTF-8.
-pub fn text_of(bytes: &[u8]) -> Result<&str, Diagnostic> {
+pub fn text_of(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         let before = bytes.get(..at).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Diagnostic::error(codes::ENCODING.id, format!("the text is not UTF-8 on line {line}"))
-            .help("save the file as UTF-8")
+        let message = format!("the text is not UTF-8 on line {line}");
+        Box::new(Diagnostic::error(codes::ENCODING.id, message).help("save the file as UTF-8"))
     })
 }
 

@@ -91,9 +91,10 @@ fn typed(ty: Type, place: &Place<'_>, status: bool, report: &mut Report) -> bool
             report.error(codes::TYPE, place, format!("expected {}, found nothing", expected(ty)));
             false
         }
-        (Type::Any, _) | (Type::Bool, Content::Bool(_)) | (Type::Number, Content::Number(_)) => {
-            true
-        }
+        (Type::Any, _)
+        | (Type::Bool, Content::Bool(_))
+        | (Type::Number | Type::Quantity, Content::Number(_))
+        | (Type::Str | Type::IntOrStr, Content::Text(_)) => true,
         (Type::Object(object), Content::Map(_)) => {
             fields(object, &[], place, status, report);
             true
@@ -119,9 +120,6 @@ fn typed(ty: Type, place: &Place<'_>, status: bool, report: &mut Report) -> bool
         (Type::Enum(values), Content::Text(text)) => one_of(values, text, place, report),
         (Type::Int32 | Type::Int64, Content::Number(_)) => integer(ty, place, report),
         (Type::IntOrStr, Content::Number(_)) => integer(Type::Int32, place, report),
-        (Type::Quantity, Content::Number(_)) | (Type::Str | Type::IntOrStr, Content::Text(_)) => {
-            true
-        }
         (
             Type::Bytes | Type::Duration | Type::MicroTime | Type::Quantity | Type::Time,
             Content::Text(text),
@@ -141,6 +139,9 @@ fn wrong_type(ty: Type, place: &Place<'_>, report: &mut Report) {
         }
         (Type::Str | Type::Enum(_), Content::Number(value)) => {
             Some(format!("quote it: `\"{value}\"`"))
+        }
+        (Type::Map(_) | Type::Object(_), Content::Text(text)) if text.contains(':') => {
+            Some("put a space after the colon".to_owned())
         }
         (Type::List(_) | Type::Objects(_), Content::Map(_) | Content::Text(_)) => {
             Some("start each entry with `- `".to_owned())

@@ -6,9 +6,9 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let limit = match written.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
-        6..=64 => 3,
+        0..=4 => 1,
+        5..=7 => 2,
+        8..=64 => 3,
         _ => return None,
     };
     candidates

@@ -23,6 +23,9 @@ pub(super) fn policy(spec: &Place<'_>, report: &mut Report) {
     }
 }
 
+/// The actions whose rules are looked for; another one is reported as such.
+const ACTIONS: &[&str] = &["DENY", "AUDIT", "CUSTOM"];
+
 fn provider(spec: &Place<'_>, action: &str, report: &mut Report) {
     match spec.get("provider") {
         Some(provider) if action != "CUSTOM" => {
@@ -50,8 +53,9 @@ fn without_rules(spec: &Place<'_>, action: &str, rules: Option<&Place<'_>>, repo
         ("CUSTOM", None) => {
             report.error(codes::ACTION, &place, "a `CUSTOM` policy without rules never matches");
         }
+        _ if !ACTIONS.contains(&action) => {}
         _ => {
-            let message = format!("a `{action}` policy without rules never matches");
+            let message = format!("a policy with action `{action}` and no rules never matches");
             report.warn(codes::INERT, rules.unwrap_or(&place), message, "add a rule, or remove it");
         }
     }
@@ -116,6 +120,12 @@ fn denies_tcp(rule: &Place<'_>, report: &mut Report) {
     };
     let to = rule.get("to").filter(|to| to.items().next().is_some());
     let from = rule.get("from").filter(|from| from.items().next().is_some());
+    let holes = |list: &Option<Place<'_>>| {
+        list.as_ref().is_some_and(|list| list.items().any(|entry| entry.node.is_null()))
+    };
+    if holes(&to) || holes(&from) {
+        return;
+    }
     let place = match (to, from) {
         (Some(to), _) if !has("to", "operation", &["ports", "notPorts"]) => to,
         (None, Some(from)) if !has("from", "source", &connection_fields()) => from,

@@ -23,10 +23,10 @@ const FIELDS: &[&str] = &[
 
 /// One container of a pod.
 pub(super) fn container(place: &Place<'_>, init: bool, volumes: &[&str], report: &mut Report) {
-    if let Some(name) = place.get("name") {
-        if let Some(text) = name.node.text() {
-            named(names::LABEL, text, &name, report);
-        }
+    if let Some(name) = place.get("name")
+        && let Some(text) = name.node.text()
+    {
+        named(names::LABEL, text, &name, report);
     }
     image(place, report);
     ports(place, report);
@@ -76,10 +76,10 @@ fn ports(place: &Place<'_>, report: &mut Report) {
 
 fn environment(place: &Place<'_>, report: &mut Report) {
     for variable in place.list("env") {
-        if let Some(name) = variable.get("name") {
-            if let Some(text) = name.node.text() {
-                named(names::ENVIRONMENT, text, &name, report);
-            }
+        if let Some(name) = variable.get("name")
+            && let Some(text) = name.node.text()
+        {
+            named(names::ENVIRONMENT, text, &name, report);
         }
         let Some(from) = variable.get("valueFrom") else { continue };
         if !variable.text("value").is_empty() {

@@ -5,7 +5,7 @@ use super::{
     names::{self, Form},
 };
 use crate::{
-    codes,
+    Content, codes,
     place::{Place, Report},
     schema::Kind,
 };
@@ -25,6 +25,9 @@ pub(super) fn object(kind: &Kind, root: &Place<'_>, report: &mut Report) {
         report.missing(&Place { path: String::new(), ..at }, "metadata");
         return;
     };
+    if !matches!(metadata.node.value, Content::Map(_)) {
+        return;
+    }
     name(kind, &metadata, report);
     namespace(kind, &metadata, report);
     common(&metadata, report);

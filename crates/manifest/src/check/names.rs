@@ -66,7 +66,7 @@ pub(super) const LABEL_VALUE: Form = Form {
 pub(super) const CONFIG_KEY: Form = Form {
     fits: |key| {
         (1..=253).contains(&key.len())
-            && key.bytes().all(|byte| is_word(byte))
+            && key.bytes().all(is_word)
             && key != "."
             && !key.starts_with("..")
     },

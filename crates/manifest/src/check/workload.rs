@@ -39,7 +39,6 @@ pub(super) fn replica_set(spec: &Place<'_>, report: &mut Report) {
         }
     }
     let Some(template) = template else {
-        report.missing(spec, "template");
         return;
     };
     if let Some(metadata) = template.get("metadata") {

@@ -55,6 +55,8 @@ pub(super) struct Builder<'a> {
     open_anchors: HashSet<usize>,
     diagnostics: Vec<Diagnostic>,
     exhausted: bool,
+    /// Where the tag of the current event was written.
+    tag_span: Span,
 }
 
 impl<'a> Builder<'a> {
@@ -69,6 +71,7 @@ impl<'a> Builder<'a> {
             open_anchors: HashSet::new(),
             diagnostics: Vec::new(),
             exhausted: false,
+            tag_span: Span::default(),
         }
     }
 
@@ -91,18 +94,24 @@ impl<'a> Builder<'a> {
     pub(super) fn event(&mut self, event: Event<'_>, span: granit_parser::Span) {
         let start = span.start.byte_offset().unwrap_or_default();
         let end = span.end.byte_offset().unwrap_or(start);
+        let tag_span = span.tag_span().map(|tag| {
+            let start = tag.start.byte_offset().unwrap_or(start);
+            self.places
+                .span(self.offset + start, self.offset + tag.end.byte_offset().unwrap_or(end))
+        });
         let span = self.places.span(self.offset + start, self.offset + end);
+        self.tag_span = tag_span.unwrap_or(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.scalar(&text, style, anchor, tag.as_deref(), span);
             }
             Event::SequenceStart(style, anchor, tag) => {
-                self.container_tag(tag.as_deref(), "seq", span);
+                self.container_tag(tag.as_deref(), "seq");
                 let block = style == granit_parser::StructureStyle::Block;
                 self.open(Frame::List { span, anchor, items: Vec::new(), block }, anchor);
             }
             Event::MappingStart(style, anchor, tag) => {
-                self.container_tag(tag.as_deref(), "map", span);
+                self.container_tag(tag.as_deref(), "map");
                 let block = style == granit_parser::StructureStyle::Block;
                 self.open(Frame::Map { span, anchor, entries: Entries::default(), block }, anchor);
             }
@@ -234,7 +243,7 @@ impl<'a> Builder<'a> {
             None | Some((_, Some("str"))) => return Content::Text(text.to_owned()),
             Some((tag, _)) => {
                 let message = format!("the tag `{}` is not supported", tag.original());
-                self.error(codes::NOTATION.id, message, span);
+                self.error(codes::NOTATION.id, message, self.tag_span);
                 return Content::Text(text.to_owned());
             }
         }
@@ -320,10 +329,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn container_tag(&mut self, tag: Option<&Tag>, expected: &str, span: Span) {
+    fn container_tag(&mut self, tag: Option<&Tag>, expected: &str) {
         if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(expected)) {
             let message = format!("the tag `{}` is not supported", tag.original());
-            self.error(codes::NOTATION.id, message, span);
+            self.error(codes::NOTATION.id, message, self.tag_span);
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) static REPLICA_SET_SPEC: Object = object(
         f("minReadySeconds", Int32),
         f("replicas", Int32).default(Lit::Int(1)),
         f("selector", Obj(&LABEL_SELECTOR)).required(),
-        f("template", Obj(&POD_TEMPLATE_SPEC)),
+        f("template", Obj(&POD_TEMPLATE_SPEC)).required(),
     ],
 );
 

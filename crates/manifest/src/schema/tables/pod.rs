@@ -128,7 +128,7 @@ pub(super) static POD_SPEC: Object = object(
         f("os", Obj(&POD_OS)).ignored("pods run on Linux"),
         f("overhead", Map(&Quantity)).ignored("Palisade does not limit what containers use"),
         f("preemptionPolicy", Enum(&["PreemptLowerPriority", "Never"]))
-            .ignored("this machine is the only node"),
+            .ignored_unless(Lit::Str("PreemptLowerPriority"), "this machine is the only node"),
         f("priority", Int32).ignored("this machine is the only node"),
         f("priorityClassName", Str).ignored("this machine is the only node"),
         f("readinessGates", Objects(&POD_READINESS_GATE))
