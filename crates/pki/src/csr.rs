@@ -6,7 +6,10 @@ use rcgen::{CertificateParams, SanType, SubjectPublicKeyInfo};
 use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject};
 use thiserror::Error;
 use x509_parser::{
-    certification_request::X509CertificationRequest, prelude::FromDer, public_key::PublicKey,
+    certification_request::X509CertificationRequest,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+    public_key::PublicKey,
 };
 
 use crate::{KeyError, PrivateKey};
@@ -35,6 +38,7 @@ pub enum CsrError {
 #[derive(Debug)]
 pub struct Csr {
     key: SubjectPublicKeyInfo,
+    uris: Vec<String>,
 }
 
 impl Csr {
@@ -58,7 +62,14 @@ impl Csr {
         let spki = request.certification_request_info.subject_pki.raw;
         let key = SubjectPublicKeyInfo::from_der(spki)
             .map_err(|_| CsrError::Key("its key's algorithm".to_owned()))?;
-        Ok(Self { key })
+        Ok(Self { key, uris: uris(&request) })
+    }
+
+    /// The URI names that the sender would like to have. They are never signed; one that is not the
+    /// sender's own identity is worth a refusal.
+    #[must_use]
+    pub fn uris(&self) -> &[String] {
+        &self.uris
     }
 
     pub(crate) fn key(&self) -> &SubjectPublicKeyInfo {
@@ -79,6 +90,21 @@ pub fn signing_request(key: &PrivateKey, id: &SpiffeId) -> Result<String, KeyErr
         .serialize_request(key.pair())
         .and_then(|request| request.pem())
         .map_err(KeyError::Unusable)
+}
+
+fn uris(request: &X509CertificationRequest<'_>) -> Vec<String> {
+    let extensions = request.requested_extensions().into_iter().flatten();
+    extensions
+        .filter_map(|extension| match extension {
+            ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some((*uri).to_owned()),
+            _ => None,
+        })
+        .collect()
 }
 
 fn check_strength(request: &X509CertificationRequest<'_>) -> Result<(), CsrError> {
@@ -121,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_request_signed_by_its_key_is_accepted() {
-        Csr::from_pem(&request()).unwrap();
+        let csr = Csr::from_pem(&request()).unwrap();
+        assert_eq!(csr.uris(), ["spiffe://cluster.local/ns/a/sa/b"]);
     }
 
     #[test]
