@@ -40,6 +40,8 @@ struct Part {
     workload: Arc<Workload>,
     inbound: Arc<Inbound>,
     outbound: Arc<Outbound>,
+    /// Whether the sidecar should be running by now.
+    expected: bool,
 }
 
 impl Snapshot {
@@ -65,6 +67,7 @@ impl Snapshot {
                     workload: Arc::new(workload::workload(pod, &mesh)?),
                     inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),
                     outbound: Arc::clone(outbound),
+                    expected: workload::is_settled(pod),
                 };
                 Some((WorkloadRef::new(namespace, &pod.metadata.name), part))
             })
@@ -94,6 +97,12 @@ impl Snapshot {
     #[must_use]
     pub fn has(&self, workload: &WorkloadRef) -> bool {
         self.workloads.contains_key(workload)
+    }
+
+    /// Whether a pod's sidecar should be connected: the pod has started and is not on its way out.
+    #[must_use]
+    pub fn expects(&self, workload: &WorkloadRef) -> bool {
+        self.workloads.get(workload).is_some_and(|part| part.expected)
     }
 
     /// What the sidecar of a pod is told; none for a pod that is unknown or has no sidecar.

@@ -51,6 +51,11 @@ pub(super) fn is_live(pod: &Pod) -> bool {
     !matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
 }
 
+/// Whether a pod has started and was not asked to stop.
+pub(super) fn is_settled(pod: &Pod) -> bool {
+    pod.status.phase == "Running" && pod.metadata.deletion_timestamp.is_none()
+}
+
 /// A pod's identity in the mesh's own trust domain; none for names that no identity can have.
 pub(super) fn identity(pod: &Pod, mesh: &Mesh) -> Option<SpiffeId> {
     let domain = mesh.trust_domain.clone();
