@@ -1,1 +1,26 @@
-//! Palisade.
+//! The control plane of a mesh: it watches the Kubernetes API, derives what each sidecar must do and
+//! streams it; it is the certificate authority; it injects sidecars and refuses broken policies.
+//!
+//! [`run`] wires the parts; each is one file. What a policy means is not decided here (`policy`), nor
+//! what a workload needs (`model`).
+
+mod authenticate;
+mod authority;
+mod certificates;
+mod fleet;
+mod index;
+mod inject;
+mod kinds;
+mod kubernetes;
+mod metrics;
+mod monitoring;
+mod registration;
+mod roots;
+mod run;
+mod server;
+mod streams;
+mod webhooks;
+
+pub use authority::AuthorityFilesError;
+pub use kubernetes::ClientError;
+pub use run::{ControlOptions, RunError, run};

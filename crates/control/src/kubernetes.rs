@@ -1,0 +1,167 @@
+//! The Kubernetes API as plain functions over JSON: create, repair, watch. Everything that is
+//! generic over resource types ends here.
+
+use std::path::Path;
+
+use futures::{Stream, StreamExt};
+use kube::{
+    Api, Client, Config,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::ApiResource,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+use thiserror::Error;
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The kubeconfig can't be read or names no usable cluster.
+    #[error("cannot use the kubeconfig {path}: {source}")]
+    Kubeconfig {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: kube::config::KubeconfigError,
+    },
+    /// The client can't be built from it.
+    #[error("cannot build a client from the kubeconfig {path}: {source}")]
+    Build {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: kube::Error,
+    },
+}
+
+/// Why an object is not as it should be.
+#[derive(Debug, Error)]
+pub(crate) enum EnsureError {
+    #[error("the desired object is malformed: {0}")]
+    Malformed(#[source] serde_json::Error),
+    #[error("cannot create {what}: {source}")]
+    Create { what: String, source: kube::Error },
+    #[error("cannot repair {what}: {source}")]
+    Repair { what: String, source: kube::Error },
+}
+
+/// What a watch reports.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// An object is there, in this version.
+    Apply(Value),
+    /// An object is gone.
+    Delete(Value),
+    /// These objects are there and no others.
+    Reset(Vec<Value>),
+}
+
+/// A client for the cluster of a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Result<Client, ClientError> {
+    let path = kubeconfig.display().to_string();
+    let refused = |source| ClientError::Kubeconfig { path: path.clone(), source };
+    let file = Kubeconfig::read_from(kubeconfig).map_err(refused)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(file, &options).await.map_err(refused)?;
+    Client::try_from(config).map_err(|source| ClientError::Build { path, source })
+}
+
+/// Which objects to watch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// Only those of this namespace.
+    pub(crate) namespace: Option<String>,
+    /// Only those with this label.
+    pub(crate) label: Option<String>,
+}
+
+/// Changes of a resource, for ever: lost connections are retried and end in a reset.
+pub(crate) fn watch(
+    client: &Client,
+    resource: &ApiResource,
+    scope: Scope,
+) -> impl Stream<Item = Change> + Send + use<> {
+    let api = api(client, resource, scope.namespace.as_deref());
+    let config = scope.label.iter().fold(watcher::Config::default(), |c, label| c.labels(label));
+    let plural = resource.plural.clone();
+    let mut listed = Vec::new();
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            let change = match event {
+                Ok(event) => change(event, &mut listed),
+                Err(error) => {
+                    tracing::warn!(resource = plural, %error, "watch interrupted, retrying");
+                    None
+                }
+            };
+            futures::future::ready(change)
+        })
+        .boxed()
+}
+
+/// Creates an object, or makes an existing one say the same.
+pub(crate) async fn ensure(
+    client: &Client,
+    resource: &ApiResource,
+    desired: Value,
+) -> Result<(), EnsureError> {
+    let object: DynamicObject =
+        serde_json::from_value(desired.clone()).map_err(EnsureError::Malformed)?;
+    let namespace = object.metadata.namespace.clone();
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let what = format!("{}/{}/{name}", resource.plural, namespace.as_deref().unwrap_or_default());
+    let api = api(client, resource, namespace.as_deref());
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(desired))
+            .await
+            .map(|_| ())
+            .map_err(|source| EnsureError::Repair { what, source }),
+        Err(source) => Err(EnsureError::Create { what, source }),
+    }
+}
+
+/// Creates an object and returns the API's answer; for reviews, which are never stored.
+pub(crate) async fn review(
+    client: &Client,
+    resource: &ApiResource,
+    question: Value,
+) -> Result<Value, kube::Error> {
+    let object: DynamicObject =
+        serde_json::from_value(question).map_err(kube::Error::SerdeError)?;
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+    let answer = api.create(&PostParams::default(), &object).await?;
+    Ok(answer.data)
+}
+
+fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+fn change(event: watcher::Event<DynamicObject>, listed: &mut Vec<Value>) -> Option<Change> {
+    match event {
+        watcher::Event::Init => {
+            listed.clear();
+            None
+        }
+        watcher::Event::InitApply(object) => {
+            listed.extend(json(object));
+            None
+        }
+        watcher::Event::InitDone => Some(Change::Reset(std::mem::take(listed))),
+        watcher::Event::Apply(object) => json(object).map(Change::Apply),
+        watcher::Event::Delete(object) => json(object).map(Change::Delete),
+    }
+}
+
+/// The object as JSON, without the bookkeeping that nobody here reads.
+fn json(mut object: DynamicObject) -> Option<Value> {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).ok()
+}

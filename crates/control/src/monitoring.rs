@@ -1,0 +1,262 @@
+//! What people and tools ask the control plane: metrics, version, readiness, and which sidecar has
+//! what in force. The `/debug` part names workloads and policies, so it answers the machine only.
+//!
+//! `/debug/in-force` is what `apply --wait` asks: given an object's kind, namespace, name and the
+//! `resourceVersion` that the API returned (`absent` after a deletion), whether that version, or a
+//! later one, is in force in every sidecar. With `waitMs` the answer comes when it is yes, or after
+//! that time.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, Query, Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use palisade_types::WorkloadRef;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tonic::transport::server::TcpConnectInfo;
+
+use crate::{
+    fleet::{Fleet, SidecarStatus},
+    index::{Published, Stored},
+    metrics::{Gauges, Metrics},
+};
+
+/// What is asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitoring {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Monitoring {
+    pub(crate) fn router(self) -> Router {
+        let debug = Router::new()
+            .route("/debug/syncz", get(on_syncz))
+            .route("/debug/generation", get(on_generation))
+            .route("/debug/in-force", get(on_in_force))
+            .route("/debug/config/{namespace}/{pod}", get(on_config))
+            .route_layer(middleware::from_fn(local_only));
+        Router::new()
+            .route("/metrics", get(on_metrics))
+            .route("/version", get(env!("CARGO_PKG_VERSION")))
+            .route("/ready", get(on_ready))
+            .merge(debug)
+            .with_state(self)
+    }
+
+    fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.borrow())
+    }
+}
+
+/// Lets callers through that are on the control plane's own host: on loopback, or from the address
+/// that they called.
+async fn local_only(
+    Extension(info): Extension<TcpConnectInfo>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let from = info.remote_addr.map(|it| it.ip());
+    let to = info.local_addr.map(|it| it.ip());
+    if from.is_some_and(|from: IpAddr| from.is_loopback() || Some(from) == to) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "only from the control plane's own host\n").into_response()
+    }
+}
+
+async fn on_metrics(State(monitoring): State<Monitoring>) -> String {
+    let published = monitoring.published();
+    let sidecars = monitoring.fleet.status(&published);
+    monitoring.metrics.render(Gauges {
+        connected: monitoring.fleet.connected(),
+        synced: sidecars.iter().filter(|it| it.is_synced()).count(),
+        workloads: published.changed_in.len(),
+        services: published.services,
+        generation: published.snapshot.generation(),
+        unusable_objects: published.seen.values().filter(|it| it.refused.is_some()).count(),
+    })
+}
+
+async fn on_ready(State(monitoring): State<Monitoring>) -> (StatusCode, String) {
+    let missing: Vec<String> =
+        monitoring.published().missing.iter().map(ToString::to_string).collect();
+    if missing.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not listed yet: {}\n", missing.join(", ")))
+    }
+}
+
+/// Istio's sync status, as Kiali and `istioctl` read it, with our generations beside.
+async fn on_syncz(State(monitoring): State<Monitoring>) -> Json<Vec<Value>> {
+    let published = monitoring.published();
+    let sidecars = monitoring.fleet.status(&published);
+    Json(sidecars.iter().map(|it| syncz(it, published.snapshot.generation())).collect())
+}
+
+fn syncz(sidecar: &SidecarStatus, generation: u64) -> Value {
+    let shown =
+        |generation: u64| if generation == 0 { String::new() } else { generation.to_string() };
+    // What is wanted but not sent yet must not look synced.
+    let sent = if sidecar.sent < sidecar.wanted { sidecar.wanted } else { sidecar.sent };
+    let (sent, acknowledged) = (shown(sent), shown(sidecar.acknowledged));
+    let mut entry = json!({
+        "cluster_id": "Kubernetes",
+        "proxy": sidecar.workload.to_string(),
+        "proxy_type": "sidecar",
+        "proxy_version": sidecar.version,
+        "istio_version": sidecar.version,
+        "connected": sidecar.connected,
+        "synced": sidecar.is_synced(),
+        "generation": generation,
+        "generation_wanted": sidecar.wanted,
+        "generation_sent": sidecar.sent,
+        "generation_acked": sidecar.acknowledged,
+        "error": sidecar.error,
+    });
+    for resource in ["cluster", "listener", "route", "endpoint"] {
+        entry[format!("{resource}_sent")] = json!(sent);
+        entry[format!("{resource}_acked")] = json!(acknowledged);
+    }
+    entry
+}
+
+async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {
+    let published = monitoring.published();
+    let objects: serde_json::Map<String, Value> = published
+        .seen
+        .iter()
+        .map(|(at, seen)| {
+            (format!("{}/{}/{}", at.kind, at.namespace, at.name), json!(seen.resource_version))
+        })
+        .collect();
+    Json(json!({"generation": published.snapshot.generation(), "objects": objects}))
+}
+
+async fn on_config(
+    State(monitoring): State<Monitoring>,
+    Path((namespace, pod)): Path<(String, String)>,
+) -> Response {
+    match monitoring.published().snapshot.proxy_config(&WorkloadRef::new(namespace, pod)) {
+        Some(config) => Json(config).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such pod with a sidecar\n").into_response(),
+    }
+}
+
+/// The version of an object that somebody waits for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Awaited {
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    resource_version: String,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// Whether it is in force.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InForce {
+    in_force: bool,
+    generation: u64,
+    /// Whether the control plane knows that version.
+    seen: bool,
+    /// Why it can't be used, if it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    synced: usize,
+    total: usize,
+    /// At most [`MAX_PENDING`].
+    pending: Vec<Pending>,
+}
+
+/// A sidecar in which it is not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Pending {
+    proxy: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+async fn on_in_force(
+    State(monitoring): State<Monitoring>,
+    Query(awaited): Query<Awaited>,
+) -> Json<InForce> {
+    let mut published = monitoring.published.clone();
+    let mut answers = monitoring.fleet.changes();
+    let until = Instant::now() + Duration::from_millis(awaited.wait_ms).min(LONGEST_WAIT);
+    loop {
+        let now = Arc::clone(&published.borrow_and_update());
+        answers.borrow_and_update();
+        let answer = in_force(&awaited, &now, &monitoring.fleet.status(&now));
+        let something = async {
+            tokio::select! { it = published.changed() => it, it = answers.changed() => it }
+        };
+        if answer.in_force || !matches!(timeout_at(until, something).await, Ok(Ok(()))) {
+            return Json(answer);
+        }
+    }
+}
+
+fn in_force(awaited: &Awaited, published: &Published, sidecars: &[SidecarStatus]) -> InForce {
+    let at = Stored {
+        kind: awaited.kind.clone(),
+        namespace: awaited.namespace.clone(),
+        name: awaited.name.clone(),
+    };
+    let known = published.seen.get(&at);
+    let seen = published.missing.is_empty()
+        && match known {
+            None => awaited.resource_version == "absent",
+            Some(known) => is_reached(&known.resource_version, &awaited.resource_version),
+        };
+    let refused = known.and_then(|known| known.refused.clone());
+    let waiting: Vec<&SidecarStatus> = sidecars.iter().filter(|it| !it.is_synced()).collect();
+    InForce {
+        in_force: seen && refused.is_none() && waiting.is_empty(),
+        generation: published.snapshot.generation(),
+        seen,
+        refused,
+        synced: sidecars.len() - waiting.len(),
+        total: sidecars.len(),
+        pending: waiting
+            .into_iter()
+            .take(MAX_PENDING)
+            .map(|it| Pending {
+                proxy: it.workload.to_string(),
+                reason: it.waiting_for().to_owned(),
+                error: it.error.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Whether a version is the awaited one or a later one; versions are numbers that grow.
+fn is_reached(known: &str, awaited: &str) -> bool {
+    match (known.parse::<u64>(), awaited.parse::<u64>()) {
+        (Ok(known), Ok(awaited)) => known >= awaited,
+        _ => known == awaited,
+    }
+}
+
+const MAX_PENDING: usize = 100;
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! How others find the control plane: its webhooks with the authority's root, and on one machine the
+//! Service and EndpointSlice that a cluster makes of its Deployment.
+
+use std::{net::SocketAddr, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use kube::{Client, core::ApiResource};
+use palisade_model::Kind;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{kinds, kubernetes};
+
+/// Name of the control plane's Service, as sidecars and Istio's tools look for it.
+pub(crate) const SERVICE: &str = "istiod";
+
+/// Port of certificates and configuration.
+pub(crate) const GRPC_PORT: u16 = 15012;
+/// Port of the webhooks, behind the Service's 443.
+pub(crate) const WEBHOOK_PORT: u16 = 15017;
+/// Port of metrics and status.
+pub(crate) const MONITORING_PORT: u16 = 15014;
+
+/// Where the control plane listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) webhooks: SocketAddr,
+    pub(crate) monitoring: SocketAddr,
+}
+
+/// Creates or repairs everything, again and again until it is done.
+pub(crate) async fn register(
+    client: Client,
+    namespace: String,
+    root_pem: String,
+    service_at: Option<Addresses>,
+) {
+    let mut wanted: Vec<(ApiResource, Value)> = Vec::new();
+    if let Some(addresses) = service_at {
+        wanted.push((kinds::of(Kind::Service), service(&namespace)));
+        wanted.push((kinds::of(Kind::EndpointSlice), endpoint_slice(&namespace, addresses)));
+    }
+    wanted.push((kinds::validating_webhooks(), validator(&namespace, &root_pem)));
+    wanted.push((kinds::mutating_webhooks(), injector(&namespace, &root_pem)));
+    for (resource, object) in wanted {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = kubernetes::ensure(&client, &resource, object.clone()).await {
+            tracing::warn!(%error, "not registered yet, retrying");
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    tracing::info!("registered with the API server");
+}
+
+fn service(namespace: &str) -> Value {
+    let port = |name: &str, port: u16, target: u16| json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"});
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE, "namespace": namespace, "labels": labels()},
+        "spec": {
+            "type": "ClusterIP",
+            "ports": [
+                port("grpc-xds", GRPC_PORT, GRPC_PORT),
+                port("https-webhook", 443, WEBHOOK_PORT),
+                port("http-monitoring", MONITORING_PORT, MONITORING_PORT),
+            ],
+        },
+    })
+}
+
+fn endpoint_slice(namespace: &str, at: Addresses) -> Value {
+    let port =
+        |name: &str, at: SocketAddr| json!({"name": name, "port": at.port(), "protocol": "TCP"});
+    let mut labels = labels();
+    labels["kubernetes.io/service-name"] = json!(SERVICE);
+    labels["endpointslice.kubernetes.io/managed-by"] = json!("palisade");
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": SERVICE, "namespace": namespace, "labels": labels},
+        "addressType": if at.grpc.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [at.grpc.ip()], "conditions": {"ready": true}}],
+        "ports": [
+            port("grpc-xds", at.grpc),
+            port("https-webhook", at.webhooks),
+            port("http-monitoring", at.monitoring),
+        ],
+    })
+}
+
+/// Istio's selectors (`manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`):
+/// a namespace opts in by `istio-injection` or `istio.io/rev`, a pod out by its label; a pod of a
+/// namespace that says nothing can opt in.
+fn injector(namespace: &str, root_pem: &str) -> Value {
+    let absent = |key: &str| json!({"key": key, "operator": "DoesNotExist"});
+    let is = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
+    let no_opt_out = json!({"key": INJECT, "operator": "NotIn", "values": ["false"]});
+    let (injection, revision) = ("istio-injection", "istio.io/rev");
+    let webhook = |name: &str, namespaces: Value, pods: Value| {
+        json!({
+            "name": format!("{name}.sidecar-injector.istio.io"),
+            "clientConfig": client_config(namespace, root_pem, "/inject"),
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["pods"], "scope": "*",
+            }],
+            "namespaceSelector": {"matchExpressions": namespaces},
+            "objectSelector": {"matchExpressions": pods},
+            "admissionReviewVersions": ["v1"],
+            "failurePolicy": "Fail",
+            "matchPolicy": "Equivalent",
+            "reinvocationPolicy": "Never",
+            "sideEffects": "None",
+            "timeoutSeconds": 10,
+        })
+    };
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "istio-sidecar-injector", "labels": labels()},
+        "webhooks": [
+            webhook(
+                "rev.namespace",
+                json!([is(revision, "default"), absent(injection)]),
+                json!([no_opt_out]),
+            ),
+            webhook(
+                "rev.object",
+                json!([absent(revision), absent(injection)]),
+                json!([no_opt_out, is(revision, "default")]),
+            ),
+            webhook("namespace", json!([is(injection, "enabled")]), json!([no_opt_out])),
+            webhook(
+                "object",
+                json!([absent(injection), absent(revision)]),
+                json!([is(INJECT, "true"), absent(revision)]),
+            ),
+        ],
+    })
+}
+
+fn validator(namespace: &str, root_pem: &str) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("istio-validator-{namespace}"), "labels": labels()},
+        "webhooks": [{
+            "name": "rev.validation.istio.io",
+            "clientConfig": client_config(namespace, root_pem, "/validate"),
+            "rules": [{
+                "apiGroups": ["security.istio.io", "networking.istio.io"],
+                "apiVersions": ["*"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["*"],
+                "scope": "*",
+            }],
+            "admissionReviewVersions": ["v1"],
+            "failurePolicy": "Fail",
+            "matchPolicy": "Equivalent",
+            "sideEffects": "None",
+            "timeoutSeconds": 10,
+        }],
+    })
+}
+
+fn client_config(namespace: &str, root_pem: &str, path: &str) -> Value {
+    json!({
+        "service": {"name": SERVICE, "namespace": namespace, "path": path, "port": 443},
+        "caBundle": BASE64_STANDARD.encode(root_pem),
+    })
+}
+
+fn labels() -> Value {
+    json!({"app": "istiod", "istio.io/rev": "default"})
+}
+
+const INJECT: &str = "sidecar.istio.io/inject";
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registered_objects_are_those_that_istios_tools_know() {
+        let at = |port: u16| SocketAddr::from(([10, 244, 0, 1], port));
+        let addresses = Addresses { grpc: at(15012), webhooks: at(15017), monitoring: at(15014) };
+        insta::assert_yaml_snapshot!(
+            "registration",
+            [
+                service("istio-system"),
+                endpoint_slice("istio-system", addresses),
+                validator("istio-system", "ROOT"),
+                injector("istio-system", "ROOT"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! The control plane as a process: everything is started here, and ends here.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use palisade_pki::{Authority, DEFAULT_LIFETIME, IssueError};
+use palisade_tls::{HttpsAcceptor, HttpsError};
+use palisade_wire::{ca::IstioCertificateServiceServer, config::ConfigServiceServer};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use crate::{
+    authenticate::Authenticator,
+    authority::{self, AuthorityFilesError},
+    certificates::Certificates,
+    fleet::Fleet,
+    index,
+    inject::Template,
+    kubernetes::{self, ClientError},
+    metrics::Metrics,
+    monitoring::Monitoring,
+    registration::{self, Addresses, GRPC_PORT, MONITORING_PORT, SERVICE, WEBHOOK_PORT},
+    roots,
+    server::Server,
+    streams::Streams,
+    webhooks::Webhooks,
+};
+
+/// How a control plane runs.
+#[derive(Clone, Debug)]
+pub struct ControlOptions {
+    /// Names the API server and our credentials there.
+    pub kubeconfig: PathBuf,
+    /// Folder of the certificate authority.
+    pub ca_dir: PathBuf,
+    /// Address to listen on.
+    pub listen_ip: IpAddr,
+    /// Port of certificates and configuration (gRPC over TLS).
+    pub grpc_port: u16,
+    /// Port of the webhooks (HTTPS).
+    pub webhook_port: u16,
+    /// Port of metrics, readiness and status (HTTP).
+    pub monitoring_port: u16,
+    /// Namespace of the control plane.
+    pub namespace: String,
+    /// Lifetime of workloads' certificates.
+    pub svid_ttl: Duration,
+    /// Image of the injected sidecar.
+    pub proxy_image: String,
+    /// Whether to create Service and EndpointSlice, which on a cluster a Deployment brings.
+    pub register_service: bool,
+}
+
+impl ControlOptions {
+    /// Istio's ports and namespace, certificates of 24 h, no Service.
+    #[must_use]
+    pub fn new(kubeconfig: PathBuf, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
+        Self {
+            kubeconfig,
+            ca_dir,
+            listen_ip,
+            grpc_port: GRPC_PORT,
+            webhook_port: WEBHOOK_PORT,
+            monitoring_port: MONITORING_PORT,
+            namespace: "istio-system".to_owned(),
+            svid_ttl: DEFAULT_LIFETIME,
+            proxy_image: concat!("palisade.dev/proxy:", env!("CARGO_PKG_VERSION")).to_owned(),
+            register_service: false,
+        }
+    }
+}
+
+/// Why the control plane does not run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no certificate authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityFilesError),
+    /// There is no way to the API server.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A port can't be listened on.
+    #[error("cannot listen on {at}: {source}")]
+    Listen {
+        /// The address.
+        at: SocketAddr,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The servers' own certificate can't be issued.
+    #[error("cannot issue the control plane's own certificate: {0}")]
+    Certificate(#[from] IssueError),
+    /// TLS can't be set up.
+    #[error("cannot set TLS up: {0}")]
+    Tls(#[from] HttpsError),
+}
+
+/// Runs the control plane until `shutdown`. An API server that goes away is waited for: what was
+/// known stays in force.
+///
+/// # Errors
+/// When it can't start; see [`RunError`].
+pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result<(), RunError> {
+    let authority = Arc::new(authority::open(&options.ca_dir, Timestamp::now())?);
+    let client = kubernetes::client(&options.kubeconfig).await?;
+    let grpc = listen(options.listen_ip, options.grpc_port).await?;
+    let webhooks = listen(options.listen_ip, options.webhook_port).await?;
+    let monitoring = listen(options.listen_ip, options.monitoring_port).await?;
+    let addresses = Addresses { grpc: grpc.1, webhooks: webhooks.1, monitoring: monitoring.1 };
+    let acceptor = Arc::new(acceptor(&authority, &options)?);
+
+    let tasks = TaskTracker::new();
+    let metrics = Arc::new(Metrics::default());
+    let fleet = Arc::new(Fleet::default());
+    let (feed, published) = index::start(&client, &options.namespace, &tasks, &shutdown);
+    let authenticator = Authenticator::kubernetes(client.clone());
+    let certificates = Certificates::new(
+        Arc::clone(&authority),
+        options.svid_ttl,
+        authenticator.clone(),
+        published.clone(),
+        Arc::clone(&metrics),
+    );
+    let streams = Streams {
+        authenticator,
+        fleet: Arc::clone(&fleet),
+        published: published.clone(),
+        feed,
+        metrics: Arc::clone(&metrics),
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let template = template(&options);
+    let servers = [
+        Server {
+            name: "grpc",
+            listener: grpc.0,
+            acceptor: Some(Arc::clone(&acceptor)),
+            router: grpc_router(certificates, streams),
+        },
+        Server {
+            name: "webhooks",
+            listener: webhooks.0,
+            acceptor: Some(Arc::clone(&acceptor)),
+            router: Webhooks {
+                published: published.clone(),
+                template,
+                metrics: Arc::clone(&metrics),
+            }
+            .router(),
+        },
+        Server {
+            name: "monitoring",
+            listener: monitoring.0,
+            acceptor: None,
+            router: Monitoring { fleet, published, metrics }.router(),
+        },
+    ];
+    for server in servers {
+        tasks.spawn(server.run(tasks.clone(), shutdown.clone()));
+    }
+    let until = |task| shutdown.clone().run_until_cancelled_owned(task);
+    let root_pem = authority.root_pem();
+    tasks.spawn(until(Box::pin(roots::keep(client.clone(), root_pem.clone())) as Task));
+    let service_at = options.register_service.then_some(addresses);
+    let namespace = options.namespace.clone();
+    tasks.spawn(until(Box::pin(registration::register(client, namespace, root_pem, service_at))));
+    tasks.spawn(until(Box::pin(renew(authority, acceptor, options))));
+    tracing::info!(grpc = %addresses.grpc, webhooks = %addresses.webhooks, monitoring = %addresses.monitoring, "control plane started");
+
+    shutdown.cancelled().await;
+    tasks.close();
+    if timeout(LONGEST_STOP, tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "stopped before everything had ended");
+    }
+    Ok(())
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn listen(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), RunError> {
+    let at = SocketAddr::new(ip, port);
+    let failed = |source| RunError::Listen { at, source };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    Ok((listener, at))
+}
+
+fn grpc_router(certificates: Certificates, streams: Streams) -> axum::Router {
+    let certificates = IstioCertificateServiceServer::new(certificates)
+        .max_decoding_message_size(MAX_GRPC_MESSAGE);
+    let streams = ConfigServiceServer::new(streams).max_decoding_message_size(MAX_GRPC_MESSAGE);
+    Routes::new(certificates).add_service(streams).prepare().into_axum_router()
+}
+
+fn template(options: &ControlOptions) -> Template {
+    let namespace = &options.namespace;
+    Template {
+        image: options.proxy_image.clone(),
+        control_address: format!("{SERVICE}.{namespace}.svc:{GRPC_PORT}"),
+        trust_domain: String::new(),
+        certificate_seconds: options.svid_ttl.as_secs(),
+    }
+}
+
+fn acceptor(authority: &Authority, options: &ControlOptions) -> Result<HttpsAcceptor, RunError> {
+    let (certificate, key) = server_certificate(authority, options)?;
+    Ok(HttpsAcceptor::new(&certificate, &key, None, &["h2", "http/1.1"])?)
+}
+
+fn server_certificate(
+    authority: &Authority,
+    options: &ControlOptions,
+) -> Result<(String, String), IssueError> {
+    let namespace = &options.namespace;
+    let names = [
+        format!("{SERVICE}.{namespace}.svc"),
+        format!("{SERVICE}.{namespace}.svc.cluster.local"),
+        format!("{SERVICE}.{namespace}"),
+        SERVICE.to_owned(),
+    ];
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let addresses = [options.listen_ip];
+    let credential =
+        authority.server_credential(&names, &addresses, SERVER_LIFETIME, Timestamp::now())?;
+    Ok((credential.certificate_pem, credential.key_pem.to_string()))
+}
+
+/// Renews the servers' own certificate at half its life, for ever.
+async fn renew(authority: Arc<Authority>, acceptor: Arc<HttpsAcceptor>, options: ControlOptions) {
+    loop {
+        sleep(SERVER_LIFETIME / 2).await;
+        let renewed = server_certificate(&authority, &options)
+            .map_err(RunError::from)
+            .and_then(|(certificate, key)| Ok(acceptor.reload(&certificate, &key)?));
+        if let Err(error) = renewed {
+            tracing::error!(%error, "the control plane's own certificate is not renewed");
+        }
+    }
+}
+
+/// A signing request and an acknowledgement are a few KiB.
+const MAX_GRPC_MESSAGE: usize = 64 << 10;
+const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const LONGEST_STOP: Duration = Duration::from_secs(5);
