@@ -4,7 +4,12 @@
 //! It speaks to the API server as any node does and knows nothing of the mesh but that a
 //! container named `istio-proxy` gets the pod's connections redirected to it.
 
+mod image;
+mod images;
 mod internal;
+mod launch;
+mod shim;
+mod spec;
 
 use std::path::PathBuf;
 
@@ -45,3 +50,6 @@ pub async fn run(options: NodeOptions, shutdown: CancellationToken) -> Result<()
     shutdown.cancelled().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

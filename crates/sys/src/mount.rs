@@ -51,20 +51,29 @@ pub fn make_private(target: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount_change(target, flags)?)
 }
 
-/// Makes the mount at `target` and every mount below it read-only and free of set-user-id.
+/// Makes the mount at `target` and every mount below it read-only, with set-user-id programs and
+/// devices of no effect.
 ///
 /// # Errors
 /// When the kernel refuses (`mount_setattr` needs Linux 5.12).
 pub fn read_only(target: &Path) -> io::Result<()> {
-    set_attributes(target, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID)
+    set_attributes(target, libc::MOUNT_ATTR_RDONLY | NO_PRIVILEGES, libc::AT_RECURSIVE)
 }
 
-/// Keeps set-user-id programs at and below `target` from gaining anything.
+/// Makes the mount at `target` alone read-only.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn no_suid(target: &Path) -> io::Result<()> {
-    set_attributes(target, libc::MOUNT_ATTR_NOSUID)
+pub fn read_only_here(target: &Path) -> io::Result<()> {
+    set_attributes(target, libc::MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Keeps set-user-id programs and devices at and below `target` from having any effect.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn no_privileges(target: &Path) -> io::Result<()> {
+    set_attributes(target, NO_PRIVILEGES, libc::AT_RECURSIVE)
 }
 
 /// Makes `root` the root of this mount namespace and forgets the old one.
@@ -79,7 +88,7 @@ pub fn pivot_into(root: &Path) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "rustix has no mount_setattr")]
-fn set_attributes(target: &Path, attributes: u64) -> io::Result<()> {
+fn set_attributes(target: &Path, attributes: u64, flags: libc::c_int) -> io::Result<()> {
     let target = CString::new(target.as_os_str().as_bytes())?;
     let attributes =
         libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
@@ -89,10 +98,12 @@ fn set_attributes(target: &Path, attributes: u64) -> io::Result<()> {
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
             target.as_ptr(),
-            libc::AT_RECURSIVE,
+            flags,
             &attributes,
             size_of_val(&attributes),
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+const NO_PRIVILEGES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;

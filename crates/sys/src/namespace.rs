@@ -69,18 +69,14 @@ pub fn in_network<T: Send>(net: BorrowedFd<'_>, work: impl FnOnce() -> T + Send)
     })?
 }
 
-/// Moves the calling thread into the namespaces at the given paths (as in `/proc/PID/ns/`). For a
+/// Moves the calling thread into a namespace, given as an open file of `/proc/PID/ns/`. For a
 /// mount namespace, the process must have no other thread; a pid namespace takes effect for
 /// children.
 ///
 /// # Errors
-/// When one can't be opened or entered.
-pub fn enter_paths<P: AsRef<Path>>(paths: &[P]) -> io::Result<()> {
-    let files = paths.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
-    for file in &files {
-        rustix::thread::move_into_link_name_space(file.as_fd(), None)?;
-    }
-    Ok(())
+/// When it can't be entered.
+pub fn enter(namespace: &File) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?)
 }
 
 /// New pid namespace for children of the calling thread.
