@@ -6,6 +6,7 @@
 //! syntax error reading goes on at the next document, so that one run reports them all.
 
 mod build;
+mod frame;
 mod scalar;
 mod syntax;
 

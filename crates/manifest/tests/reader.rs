@@ -1,7 +1,9 @@
 //! The reader takes any bytes: it never panics, and its places are places of the text.
 #![expect(clippy::unwrap_used, reason = "a test stops where it can't go on")]
 
-use palisade_manifest::{Document, MAX_DIAGNOSTICS, Node, decode, read, text_of};
+use palisade_manifest::{
+    Document, MAX_DIAGNOSTICS, Node, apply_defaults, decode, read, text_of, validate_object,
+};
 use palisade_types::Span;
 use proptest::prelude::*;
 
@@ -44,6 +46,17 @@ fn good() -> String {
         .unwrap()
 }
 
+fn list_pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    for (key, value) in value.as_object().into_iter().flatten() {
+        list_pointers(value, &format!("{at}/{}", escaped(key)), found);
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        list_pointers(value, &format!("{at}/{index}"), found);
+    }
+}
+
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -62,7 +75,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -87,6 +100,23 @@ proptest! {
             text.splice(at..end, insert.chars());
         }
         check(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn objects_of_an_api_with_anything_in_them(
+        object in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), value in json()
+    ) {
+        let objects = decode("a", &good()).objects;
+        let mut object = object.get(&objects).value.clone();
+        let mut pointers = Vec::new();
+        list_pointers(&object, "", &mut pointers);
+        if let Some(place) = object.pointer_mut(at.get::<String>(&pointers)) {
+            *place = value;
+        }
+        let problems = validate_object(&object);
+        prop_assert!(problems.iter().all(|problem| problem.labels.is_empty()));
+        apply_defaults(&mut object);
+        let _ = validate_object(&object);
     }
 
     #[test]

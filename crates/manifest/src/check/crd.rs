@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: those of Istio's kinds that the mesh acts on.
+//! CustomResourceDefinitions; the mesh acts on those of Istio's security kinds only.
 
 use crate::{
     codes,
@@ -27,8 +27,8 @@ pub(super) fn definition(root: &Place<'_>, spec: &Place<'_>, report: &mut Report
         .iter()
         .any(|known| known.custom && known.group == group && known.kind == kind);
     if !known && let Some(place) = names.and_then(|names| names.get("kind")) {
-        let message = format!("custom resources of kind `{kind}` in `{group}` are not supported");
-        let help = "only Istio's security kinds and DestinationRule are served";
-        report.error_help(codes::UNSUPPORTED_KIND, &place, message, help);
+        let message = format!("objects of kind `{kind}` are kept, and have no effect");
+        let help = "the mesh acts on Istio's security kinds and on DestinationRule";
+        report.warn(codes::IGNORED, &place, message, help);
     }
 }

@@ -8,41 +8,13 @@ use serde_json::Number;
 
 use super::{
     Places,
+    frame::{Entries, Frame, Key, size},
     scalar::{self, Meaning},
 };
 use crate::{
     codes,
     tree::{Content, Entry, Node},
 };
-
-/// A container that is being filled.
-enum Frame {
-    List { span: Span, anchor: usize, items: Vec<Node>, block: bool },
-    Map { span: Span, anchor: usize, entries: Entries, block: bool },
-}
-
-/// The entries of a map so far.
-#[derive(Default)]
-struct Entries {
-    list: Vec<Entry>,
-    keys: HashMap<String, Span>,
-    merged: Vec<Node>,
-    key: Key,
-}
-
-/// What a map waits for.
-#[derive(Default)]
-enum Key {
-    /// A key.
-    #[default]
-    Awaited,
-    /// The value of this key.
-    Given { name: String, span: Span },
-    /// The value of `<<`.
-    Merge,
-    /// A value whose key is of no use.
-    Bad,
-}
 
 /// Builds one document after the other.
 pub(super) struct Builder<'a> {
@@ -136,22 +108,11 @@ impl<'a> Builder<'a> {
     }
 
     fn close(&mut self, end: Span) {
-        let Some(frame) = self.frames.pop() else { return };
-        let (node, anchor) = match frame {
-            Frame::List { span, anchor, items, block } => {
-                let end =
-                    if block { items.last().map(|item| item.span.end) } else { Some(end.end) };
-                let span = Span { end: end.unwrap_or(span.end).max(span.start), ..span };
-                (Node { span, value: Content::List(items) }, anchor)
-            }
-            Frame::Map { span, anchor, mut entries, block } => {
-                self.merge(&mut entries);
-                let last = entries.list.last().map(|entry| entry.value.span.end);
-                let end = if block { last } else { Some(end.end) };
-                let span = Span { end: end.unwrap_or(span.end).max(span.start), ..span };
-                (Node { span, value: Content::Map(entries.list) }, anchor)
-            }
-        };
+        let Some(mut frame) = self.frames.pop() else { return };
+        if let Frame::Map { entries, .. } = &mut frame {
+            self.merge(entries);
+        }
+        let (node, anchor) = frame.finish(end);
         if anchor != 0 {
             self.open_anchors.remove(&anchor);
             self.keep(anchor, &node);
@@ -371,21 +332,5 @@ impl<'a> Builder<'a> {
         if self.diagnostics.len() < super::MAX_DIAGNOSTICS {
             self.diagnostics.push(Diagnostic::error(code, message).at(span, ""));
         }
-    }
-}
-
-impl Frame {
-    fn span(&self) -> Span {
-        match self {
-            Self::List { span, .. } | Self::Map { span, .. } => *span,
-        }
-    }
-}
-
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Content::List(items) => items.iter().map(size).sum(),
-        Content::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
-        _ => 0,
     }
 }
