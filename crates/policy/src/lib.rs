@@ -7,6 +7,8 @@ mod attributes;
 mod client_address;
 mod compiled;
 mod decision;
+#[cfg(test)]
+mod differential;
 pub mod inbound;
 pub mod mtls;
 mod policy_ref;
