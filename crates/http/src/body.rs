@@ -170,31 +170,34 @@ impl BodyReader {
     /// `SIZE[;EXTENSION] CRLF`.
     fn chunk_size(&mut self, rest: &[u8]) -> Result<Step, BodyError> {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        if digits > 16 {
+        let (digits, after) = rest.split_at_checked(digits).ok_or(BodyError::ChunkSize)?;
+        if digits.len() > 16 {
             return Err(BodyError::ChunkSize);
         }
-        match rest.get(digits) {
-            None => return Ok(Step::Wait),
-            Some(b'\r' | b';' | b' ' | b'\t') if digits > 0 => {}
-            Some(_) => return Err(BodyError::ChunkSize),
+        match after {
+            [] | [b'\r'] if !digits.is_empty() || after.is_empty() => Ok(Step::Wait),
+            [b'\r', b'\n', ..] if !digits.is_empty() => {
+                self.state = after_size(hexadecimal(digits)?);
+                Ok(Step::Take(digits.len() + 2))
+            }
+            [b';' | b' ' | b'\t', ..] if !digits.is_empty() => self.extension(digits, after),
+            _ => Err(BodyError::ChunkSize),
         }
-        let Some(line) = line(rest, BodyError::Extension, BodyError::ChunkSize)? else {
+    }
+
+    /// `;EXTENSION CRLF`, with whitespace before the semicolon.
+    fn extension(&mut self, digits: &[u8], after: &[u8]) -> Result<Step, BodyError> {
+        let Some(extension) = line(after, BodyError::Extension, BodyError::ChunkSize)? else {
             return Ok(Step::Wait);
         };
-        let (size, extension) = line.split_at_checked(digits).ok_or(BodyError::ChunkSize)?;
-        let size = hexadecimal(size).ok_or(BodyError::ChunkSize)?;
-        if extension.is_empty() {
-            self.state = after_size(size);
-            return Ok(Step::Take(line.len() + 2));
-        }
         if extension.trim_ascii_start().first() != Some(&b';') {
             return Err(BodyError::ChunkSize);
         }
         if !is_text(extension) {
             return Err(BodyError::Extension);
         }
-        self.state = State::Extension { left: extension.len(), size };
-        Ok(Step::Take(digits))
+        self.state = State::Extension { left: extension.len(), size: hexadecimal(digits)? };
+        Ok(Step::Take(digits.len()))
     }
 
     /// `NAME: VALUE CRLF`, or the empty line that ends the body.
@@ -248,9 +251,10 @@ fn after_size(size: u64) -> State {
     }
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<u64> {
-    let number = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    i64::try_from(number).is_ok().then_some(number)
+fn hexadecimal(digits: &[u8]) -> Result<u64, BodyError> {
+    let digits = std::str::from_utf8(digits).map_err(|_| BodyError::ChunkSize)?;
+    let number = u64::from_str_radix(digits, 16).map_err(|_| BodyError::ChunkSize)?;
+    i64::try_from(number).map(|_| number).map_err(|_| BodyError::ChunkSize)
 }
 
 /// No control character but the tab.

@@ -46,7 +46,10 @@ impl Name {
     /// Recognises a name in any case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
+        let is = |text: &str| {
+            text.as_bytes().first() == Some(&first) && name.eq_ignore_ascii_case(text.as_bytes())
+        };
         let candidates: &[(&str, Self)] = match name.len() {
             2 => &[("te", Self::Te)],
             4 => &[("host", Self::Host), ("date", Self::Date)],
@@ -90,9 +93,9 @@ impl Name {
         let begins = |text: &str| {
             name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()))
         };
-        match name.first() {
-            Some(b'x' | b'X') if begins("x-envoy-") => Self::XEnvoy,
-            Some(b'p' | b'P') if begins("proxy-") => Self::Proxy,
+        match first {
+            b'x' if begins("x-envoy-") => Self::XEnvoy,
+            b'p' if begins("proxy-") => Self::Proxy,
             _ => Self::Other,
         }
     }

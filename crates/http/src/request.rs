@@ -2,7 +2,7 @@
 //! with. Nothing is copied: a head is positions in the caller's buffer, which must stay in place until the
 //! caller has done with the head.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use crate::{
     error::{Malformed, RequestError},
@@ -14,7 +14,7 @@ use crate::{
     name::Name,
     part::Part,
     response::Asked,
-    scan::{Found, Scan},
+    scan::{Scan, lines_end_in_crlf},
     target::{self, Target},
 };
 
@@ -52,15 +52,13 @@ impl RequestHead {
     /// The request is to be answered with [`RequestError::status`] and the connection to be closed. What
     /// was understood before (method, path, fields) can still be asked for, for the access log.
     pub fn parse(&mut self, buf: &[u8], limits: Limits) -> Result<Option<usize>, RequestError> {
-        match self.scan.advance(buf, limits.head_bytes()).map_err(RequestError::Malformed)? {
-            Found::Incomplete => Ok(None),
-            Found::TooLarge => Err(RequestError::TooLarge),
-            Found::Head { lead, end } => {
-                self.read(buf, lead..end, limits)?;
+        while let Some(range) = self.scan.next_try(buf, limits.head_bytes())? {
+            if let Some(end) = self.read(buf, range, limits)? {
                 self.len = end;
-                Ok(Some(end))
+                return Ok(Some(end));
             }
         }
+        Ok(None)
     }
 
     /// Length of the head in bytes; 0 until it is complete.
@@ -149,34 +147,37 @@ impl RequestHead {
         Asked { method: self.method, upgrade: self.upgrade }
     }
 
+    /// Reads a head at `range`; none if it does not end there.
     fn read(
         &mut self,
         buf: &[u8],
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         limits: Limits,
-    ) -> Result<(), RequestError> {
-        let head = buf.get(range).unwrap_or_default();
+    ) -> Result<Option<usize>, RequestError> {
+        let start = range.start;
         let mut slots = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
         let slots = slots.get_mut(..limits.fields()).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
-        let parsed = request.parse_with_uninit_headers(head, slots);
+        let parsed = request.parse_with_uninit_headers(buf.get(range).unwrap_or_default(), slots);
         if let Some(method) = request.method {
             self.method = Method::parse(method).ok_or(RequestError::Method)?;
         }
         if let Some(target) = request.path {
             self.target = Target::read(buf, target, self.method)?;
         }
-        match parsed {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => {
-                return Err(RequestError::Malformed(Malformed::LineEnd));
-            }
+        let end = match parsed {
+            Ok(httparse::Status::Complete(length)) => start + length,
+            Ok(httparse::Status::Partial) => return Ok(None),
             Err(error) => return Err(syntax_error(error)),
-        }
+        };
         self.fields.fill(buf, request.headers);
+        if !lines_end_in_crlf(buf, end, &self.fields) {
+            return Err(RequestError::Malformed(Malformed::LineEnd));
+        }
         self.read_host(buf)?;
         self.read_framing(buf, request.version)?;
-        self.read_connection(buf)
+        self.read_connection(buf)?;
+        Ok(Some(end))
     }
 
     fn read_host(&mut self, buf: &[u8]) -> Result<(), RequestError> {
@@ -185,7 +186,7 @@ impl RequestHead {
             .only(buf, Name::Host)
             .map_err(|_| RequestError::Host)?
             .ok_or(RequestError::MissingHost)?;
-        if !std::str::from_utf8(host).is_ok_and(target::is_host) {
+        if !target::is_host(host) {
             return Err(RequestError::Host);
         }
         self.host = Part::locate(buf, host);

@@ -1,7 +1,7 @@
 //! Response heads: from an upstream's bytes to a validated [`ResponseHead`]. As with requests, a head is
 //! positions in the caller's buffer.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use crate::{
     error::{Malformed, ResponseError},
@@ -11,7 +11,7 @@ use crate::{
     method::Method,
     name::Name,
     part::Part,
-    scan::{Found, Scan},
+    scan::{Scan, lines_end_in_crlf},
 };
 
 /// What the request was, as far as it decides how its response is read.
@@ -57,15 +57,13 @@ impl ResponseHead {
         asked: Asked,
         limits: Limits,
     ) -> Result<Option<usize>, ResponseError> {
-        match self.scan.advance(buf, limits.head_bytes()).map_err(ResponseError::Malformed)? {
-            Found::Incomplete => Ok(None),
-            Found::TooLarge => Err(ResponseError::TooLarge),
-            Found::Head { lead, end } => {
-                self.read(buf, lead..end, asked, limits)?;
+        while let Some(range) = self.scan.next_try(buf, limits.head_bytes())? {
+            if let Some(end) = self.read(buf, range, asked, limits)? {
                 self.len = end;
-                Ok(Some(end))
+                return Ok(Some(end));
             }
         }
+        Ok(None)
     }
 
     /// Length of the head in bytes; 0 until it is complete.
@@ -121,34 +119,37 @@ impl ResponseHead {
         std::str::from_utf8(self.field(buf, name)?).ok()
     }
 
+    /// Reads a head at `range`; none if it does not end there.
     fn read(
         &mut self,
         buf: &[u8],
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         asked: Asked,
         limits: Limits,
-    ) -> Result<(), ResponseError> {
+    ) -> Result<Option<usize>, ResponseError> {
+        let start = range.start;
         let head = buf.get(range).unwrap_or_default();
         let mut slots = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
         let slots = slots.get_mut(..limits.fields()).unwrap_or_default();
         let mut response = httparse::Response::new(&mut []);
-        match httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        let end = match httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut response,
             head,
             slots,
         ) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => {
-                return Err(ResponseError::Malformed(Malformed::LineEnd));
-            }
+            Ok(httparse::Status::Complete(length)) => start + length,
+            Ok(httparse::Status::Partial) => return Ok(None),
             Err(error) => return Err(syntax_error(error)),
-        }
+        };
         self.status = response
             .code
             .filter(|code| (100..1000).contains(code))
             .ok_or(ResponseError::Malformed(Malformed::StartLine))?;
         self.status_line = status_line(buf, head);
         self.fields.fill(buf, response.headers);
+        if !lines_end_in_crlf(buf, end, &self.fields) {
+            return Err(ResponseError::Malformed(Malformed::LineEnd));
+        }
         let connection = self
             .fields
             .read_connection(buf)
@@ -156,7 +157,7 @@ impl ResponseHead {
         self.read_framing(buf, asked, response.version)?;
         self.keep_alive = keeps_alive(connection, response.version)
             && !matches!(self.framing, Framing::UntilClose | Framing::Tunnel);
-        Ok(())
+        Ok(Some(end))
     }
 
     fn read_framing(

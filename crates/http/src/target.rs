@@ -34,7 +34,7 @@ impl Target {
         let rest = after_scheme(text).ok_or(RequestError::Target)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or(RequestError::Target)?;
-        if authority.is_empty() || !is_host(authority) || path.starts_with(['?', '#']) {
+        if authority.is_empty() || !is_host(authority.as_bytes()) || path.starts_with(['?', '#']) {
             return Err(RequestError::Target);
         }
         Ok(Self { path: Some(part(path)), authority: Some(part(authority)) })
@@ -43,13 +43,27 @@ impl Target {
 
 /// Whether every character may stand in an authority. User information may not: it only serves to
 /// make one host look like another.
-pub(crate) fn is_host(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte))
+pub(crate) fn is_host(text: &[u8]) -> bool {
+    text.iter().all(|byte| HOST_BYTES.get(usize::from(*byte)) == Some(&true))
 }
+
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\
+        -._~%!$&'()*+,;=:[]";
+    while let [first, others @ ..] = rest {
+        table[*first as usize] = true;
+        rest = others;
+    }
+    table
+};
 
 fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && is_host(host) && port.parse::<u16>().is_ok() && !port.starts_with('+')
+        !host.is_empty()
+            && is_host(host.as_bytes())
+            && port.parse::<u16>().is_ok()
+            && !port.starts_with('+')
     })
 }
 

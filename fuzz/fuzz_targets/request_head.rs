@@ -1,0 +1,8 @@
+//! Fuzzes `checks::request_head`.
+#![no_main]
+
+#[path = "../checks.rs"]
+#[expect(dead_code, reason = "each target uses one check")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::request_head(bytes));
