@@ -251,9 +251,12 @@ fn after_size(size: u64) -> State {
     }
 }
 
+/// The number that at most 16 hexadecimal digits stand for, if it fits any peer's signed 64 bits.
 fn hexadecimal(digits: &[u8]) -> Result<u64, BodyError> {
-    let digits = std::str::from_utf8(digits).map_err(|_| BodyError::ChunkSize)?;
-    let number = u64::from_str_radix(digits, 16).map_err(|_| BodyError::ChunkSize)?;
+    let number = digits.iter().fold(0, |number: u64, digit| {
+        let value = if digit.is_ascii_digit() { digit - b'0' } else { (digit | 0x20) - b'a' + 10 };
+        number << 4 | u64::from(value)
+    });
     i64::try_from(number).map(|_| number).map_err(|_| BodyError::ChunkSize)
 }
 

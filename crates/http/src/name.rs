@@ -47,48 +47,44 @@ impl Name {
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
-        let is = |text: &str| {
-            text.as_bytes().first() == Some(&first) && name.eq_ignore_ascii_case(text.as_bytes())
-        };
-        let candidates: &[(&str, Self)] = match name.len() {
-            2 => &[("te", Self::Te)],
-            4 => &[("host", Self::Host), ("date", Self::Date)],
-            6 => &[("cookie", Self::Cookie), ("expect", Self::Expect), ("server", Self::Server)],
-            7 => &[("upgrade", Self::Upgrade)],
-            10 => &[
-                ("connection", Self::Connection),
-                ("user-agent", Self::UserAgent),
-                ("keep-alive", Self::KeepAlive),
-            ],
-            11 => &[("grpc-status", Self::GrpcStatus)],
-            12 => &[
-                ("content-type", Self::ContentType),
-                ("x-request-id", Self::XRequestId),
-                ("grpc-message", Self::GrpcMessage),
-            ],
-            13 => &[("authorization", Self::Authorization)],
-            14 => {
-                &[("content-length", Self::ContentLength), ("http2-settings", Self::Http2Settings)]
-            }
-            15 => &[("x-forwarded-for", Self::XForwardedFor)],
-            16 => &[("x-forwarded-host", Self::XForwardedHost)],
-            17 => &[
-                ("transfer-encoding", Self::TransferEncoding),
-                ("x-forwarded-proto", Self::XForwardedProto),
-            ],
-            21 => &[
+        // Length and first letter leave at most one candidate for nearly every name.
+        let candidates: &[(&str, Self)] = match (name.len(), first) {
+            (2, b't') => &[("te", Self::Te)],
+            (4, b'h') => &[("host", Self::Host)],
+            (4, b'd') => &[("date", Self::Date)],
+            (6, b'c') => &[("cookie", Self::Cookie)],
+            (6, b'e') => &[("expect", Self::Expect)],
+            (6, b's') => &[("server", Self::Server)],
+            (7, b'u') => &[("upgrade", Self::Upgrade)],
+            (10, b'c') => &[("connection", Self::Connection)],
+            (10, b'u') => &[("user-agent", Self::UserAgent)],
+            (10, b'k') => &[("keep-alive", Self::KeepAlive)],
+            (11, b'g') => &[("grpc-status", Self::GrpcStatus)],
+            (12, b'c') => &[("content-type", Self::ContentType)],
+            (12, b'x') => &[("x-request-id", Self::XRequestId)],
+            (12, b'g') => &[("grpc-message", Self::GrpcMessage)],
+            (13, b'a') => &[("authorization", Self::Authorization)],
+            (14, b'c') => &[("content-length", Self::ContentLength)],
+            (14, b'h') => &[("http2-settings", Self::Http2Settings)],
+            (15, b'x') => &[("x-forwarded-for", Self::XForwardedFor)],
+            (16, b'x') => &[("x-forwarded-host", Self::XForwardedHost)],
+            (17, b't') => &[("transfer-encoding", Self::TransferEncoding)],
+            (17, b'x') => &[("x-forwarded-proto", Self::XForwardedProto)],
+            (21, b'x') => &[
                 ("x-envoy-peer-metadata", Self::XEnvoyPeerMetadata),
                 ("x-envoy-original-path", Self::XEnvoyOriginalPath),
                 ("x-envoy-attempt-count", Self::XEnvoyAttemptCount),
             ],
-            23 => &[("x-forwarded-client-cert", Self::XForwardedClientCert)],
-            24 => &[("x-envoy-peer-metadata-id", Self::XEnvoyPeerMetadataId)],
-            27 => &[("x-envoy-decorator-operation", Self::XEnvoyDecoratorOperation)],
-            29 => &[("x-envoy-upstream-service-time", Self::XEnvoyUpstreamServiceTime)],
+            (23, b'x') => &[("x-forwarded-client-cert", Self::XForwardedClientCert)],
+            (24, b'x') => &[("x-envoy-peer-metadata-id", Self::XEnvoyPeerMetadataId)],
+            (27, b'x') => &[("x-envoy-decorator-operation", Self::XEnvoyDecoratorOperation)],
+            (29, b'x') => &[("x-envoy-upstream-service-time", Self::XEnvoyUpstreamServiceTime)],
             _ => &[],
         };
-        if let Some((_, found)) = candidates.iter().find(|(text, _)| is(text)) {
-            return *found;
+        for (text, found) in candidates {
+            if is_in_any_case(name, text.as_bytes()) {
+                return *found;
+            }
         }
         let begins = |text: &str| {
             name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()))
@@ -148,6 +144,14 @@ impl Name {
     pub fn is_protected(self) -> bool {
         PROTECTED.contains(self)
     }
+}
+
+/// Whether `name` is `text`, which is in lower case, but for its case. Letters differ by one bit; no byte of
+/// `text` can come from a control character by setting it, because those are told apart.
+fn is_in_any_case(name: &[u8], text: &[u8]) -> bool {
+    let differs = |byte: u8, lower: u8| (byte | 0x20) ^ lower | u8::from(byte < 0x20);
+    name.len() == text.len()
+        && name.iter().zip(text).fold(0, |all, (byte, lower)| all | differs(*byte, *lower)) == 0
 }
 
 /// A set of recognised names.
@@ -215,3 +219,77 @@ const PROTECTED: NameSet = NameSet::of(&[
     Name::XForwardedProto,
     Name::XRequestId,
 ]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Name; 31] = [
+        Name::Other,
+        Name::Authorization,
+        Name::Connection,
+        Name::ContentLength,
+        Name::ContentType,
+        Name::Cookie,
+        Name::Date,
+        Name::Expect,
+        Name::GrpcMessage,
+        Name::GrpcStatus,
+        Name::Host,
+        Name::Http2Settings,
+        Name::KeepAlive,
+        Name::Proxy,
+        Name::Server,
+        Name::Te,
+        Name::TransferEncoding,
+        Name::Upgrade,
+        Name::UserAgent,
+        Name::XEnvoyAttemptCount,
+        Name::XEnvoyDecoratorOperation,
+        Name::XEnvoyOriginalPath,
+        Name::XEnvoyPeerMetadata,
+        Name::XEnvoyPeerMetadataId,
+        Name::XEnvoyUpstreamServiceTime,
+        Name::XEnvoy,
+        Name::XForwardedClientCert,
+        Name::XForwardedFor,
+        Name::XForwardedHost,
+        Name::XForwardedProto,
+        Name::XRequestId,
+    ];
+
+    #[test]
+    fn every_name_is_recognised_in_any_case_and_fits_a_set() {
+        for name in ALL {
+            let text = name.as_str();
+            if !text.is_empty() {
+                assert_eq!(Name::of(text.as_bytes()), name);
+                assert_eq!(Name::of(text.to_uppercase().as_bytes()), name);
+                assert_eq!(Name::of(format!("{text}x").as_bytes()).as_str(), "");
+            }
+            assert_eq!(NameSet::of(&[name]).contains(name), name != Name::Other);
+            let others = ALL.into_iter().filter(|other| *other != name);
+            assert!(others.into_iter().all(|other| !NameSet::of(&[name]).contains(other)));
+        }
+    }
+
+    #[test]
+    fn prefixes_stand_for_many_names() {
+        for (text, name) in [
+            ("x-envoy-internal", Name::XEnvoy),
+            ("X-Envoy-", Name::XEnvoy),
+            ("x-envoy", Name::Other),
+            ("Proxy-Connection", Name::Proxy),
+            ("proxy-authorization", Name::Proxy),
+            ("proxy", Name::Other),
+            ("", Name::Other),
+            ("x-envoy-peer-metadatb", Name::XEnvoy),
+            ("hosts", Name::Other),
+            ("keep\ralive", Name::Other),
+            ("keep-aliv\u{5}", Name::Other),
+            ("h\u{17f}", Name::Other),
+        ] {
+            assert_eq!(Name::of(text.as_bytes()), name, "{text}");
+        }
+    }
+}

@@ -48,7 +48,7 @@ impl RequestId {
         let mut text = [b'-'; 36];
         let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
         for (place, shift) in places.zip((0..32).rev()) {
-            let nibble = usize::from((number >> (4 * shift)) as u8 & 0xf);
+            let nibble = usize::try_from((number >> (4 * shift)) & 0xf).unwrap_or_default();
             if let (Some(slot), Some(digit)) = (text.get_mut(place), DIGITS.get(nibble)) {
                 *slot = *digit;
             }
