@@ -1,5 +1,7 @@
 //! Where bodies end, and what of them is passed on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use palisade_http::{BodyError, BodyReader, Framing, LAST_CHUNK, Trailers, write_chunk};
 
 /// Shows `input` to a reader as a connection would, growing by `step` bytes at a time, and returns what was

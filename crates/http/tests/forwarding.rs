@@ -1,5 +1,7 @@
 //! How heads look when they are passed on, and how own answers look.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use palisade_http::{
     Asked, DateLine, Edits, Limits, LocalReply, Method, Name, NameSet, Persistence, ReplyTo,
     RequestHead, ResponseHead, SERVER_INBOUND, SERVER_OUTBOUND, normalize::TargetError, refusal,

@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    fn line(entry: AccessLogEntry<'_>) -> String {
+    fn line(entry: &AccessLogEntry<'_>) -> String {
         let mut line = String::new();
         entry.format(&mut line);
         assert_eq!(line.pop(), Some('\n'));
@@ -181,12 +181,12 @@ mod tests {
 
     #[test]
     fn a_request_is_logged_as_in_istios_documentation() {
-        insta::assert_snapshot!(line(entry()));
+        insta::assert_snapshot!(line(&entry()));
     }
 
     #[test]
     fn a_denied_request_names_the_rule() {
-        insta::assert_snapshot!(line(AccessLogEntry {
+        insta::assert_snapshot!(line(&AccessLogEntry {
             response_code: 403,
             details: "rbac_access_denied_matched_policy[ns[foo]-policy[deny-x]-rule[0]]",
             upstream_millis: None,
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_tcp_connection_has_no_request() {
-        insta::assert_snapshot!(line(AccessLogEntry {
+        insta::assert_snapshot!(line(&AccessLogEntry {
             start: UnixMillis(0),
             flags: ResponseFlags::NO_ROUTE,
             details: "filter_chain_not_found",
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn no_client_can_forge_a_line() {
-        let line = line(AccessLogEntry {
+        let line = line(&AccessLogEntry {
             path: "/\"_403_\"",
             user_agent: "a\" 200\n[2020] \\",
             ..entry()
