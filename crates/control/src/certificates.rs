@@ -133,3 +133,6 @@ fn refuse_wishes(request: &IstioCertificateRequest) -> Result<(), Status> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use palisade_types::{Mesh, WorkloadRef};
 use serde_json::Value;
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use task::unwatched;
 pub(crate) use task::{Feed, start};
 
 use crate::kubernetes::Change;

@@ -49,7 +49,7 @@ pub(crate) fn inject(pod: &Value, namespace: &str, template: &Template) -> Injec
         Err(error) => return Injection::Refuse(format!("the pod can't be read: {error}")),
     };
     let mut pod = pod.clone();
-    let Some((metadata, spec)) = parts(&mut pod) else {
+    let Some([metadata, spec]) = parts(&mut pod) else {
         return Injection::Refuse("the pod has no spec".to_owned());
     };
     let rewrite = annotation(metadata, REWRITE_PROBES) != Some("false");
@@ -116,7 +116,8 @@ fn mark(metadata: &mut Map<String, Value>, spec: &Map<String, Value>, typed: &Po
     }
 }
 
-fn parts(pod: &mut Value) -> Option<(&mut Map<String, Value>, &mut Map<String, Value>)> {
+/// Metadata and spec.
+fn parts(pod: &mut Value) -> Option<[&mut Map<String, Value>; 2]> {
     let pod = pod.as_object_mut()?;
     pod.entry("metadata").or_insert_with(|| json!({}));
     let mut found = (None, None);
@@ -127,7 +128,7 @@ fn parts(pod: &mut Value) -> Option<(&mut Map<String, Value>, &mut Map<String, V
             _ => {}
         }
     }
-    Some((found.0?, found.1?))
+    Some([found.0?, found.1?])
 }
 
 fn has_container(pod: &Value, list: &str, name: &str) -> bool {

@@ -80,7 +80,7 @@ pub(crate) struct Scope {
 pub(crate) fn watch(
     client: &Client,
     resource: &ApiResource,
-    scope: Scope,
+    scope: &Scope,
 ) -> impl Stream<Item = Change> + Send + use<> {
     let api = api(client, resource, scope.namespace.as_deref());
     let config = scope.label.iter().fold(watcher::Config::default(), |c, label| c.labels(label));

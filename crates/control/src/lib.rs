@@ -19,6 +19,8 @@ mod roots;
 mod run;
 mod server;
 mod streams;
+#[cfg(test)]
+mod testing;
 mod webhooks;
 
 pub use authority::AuthorityFilesError;

@@ -39,10 +39,10 @@ enum Seen {
 
 /// Keeps the ConfigMaps right for ever.
 pub(crate) async fn keep(client: Client, root_pem: String) {
-    let namespaces = kubernetes::watch(&client, &kinds::of(Kind::Namespace), Scope::default());
+    let namespaces = kubernetes::watch(&client, &kinds::of(Kind::Namespace), &Scope::default());
     let label = Some(format!("{LABEL}=true"));
     let scope = Scope { label, ..Scope::default() };
-    let config_maps = kubernetes::watch(&client, &kinds::config_maps(), scope);
+    let config_maps = kubernetes::watch(&client, &kinds::config_maps(), &scope);
     let mut changes = select(
         namespaces.map(|change| (Seen::Namespace, change)),
         config_maps.map(|change| (Seen::ConfigMap, change)),

@@ -197,7 +197,7 @@ async fn listen(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), RunE
     Ok((listener, at))
 }
 
-fn grpc_router(certificates: Certificates, streams: Streams) -> axum::Router {
+pub(crate) fn grpc_router(certificates: Certificates, streams: Streams) -> axum::Router {
     let certificates = IstioCertificateServiceServer::new(certificates)
         .max_decoding_message_size(MAX_GRPC_MESSAGE);
     let streams = ConfigServiceServer::new(streams).max_decoding_message_size(MAX_GRPC_MESSAGE);

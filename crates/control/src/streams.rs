@@ -159,10 +159,9 @@ impl One<'_> {
         };
         match published.changed_in.get(&self.workload) {
             Some(changed) if *changed > sent => Ok(Some(Arc::clone(published))),
-            Some(_) => Ok(None),
             None if sent > 0 => Err(Status::not_found("the pod is gone")),
-            // Its pod was not seen yet.
-            None => Ok(None),
+            // Nothing new, or its pod was not seen yet.
+            Some(_) | None => Ok(None),
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn start(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> (mpsc::Sender<Feed>, watch::Receiver<Arc<Published>>) {
-    let (feed, changes) = mpsc::channel(QUEUE);
+    let (feed, published) = unwatched(control_namespace, tasks, shutdown);
     for source in Source::all() {
         let (resource, scope) = match source {
             Source::Objects(kind) => (kinds::of(kind), Scope::default()),
@@ -41,7 +41,7 @@ pub(crate) fn start(
                 (kinds::config_maps(), Scope { namespace, label: None })
             }
         };
-        let mut stream = kubernetes::watch(client, &resource, scope);
+        let mut stream = kubernetes::watch(client, &resource, &scope);
         let feed = feed.clone();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
             while let Some(change) = stream.next().await {
@@ -51,6 +51,16 @@ pub(crate) fn start(
             }
         }));
     }
+    (feed, published)
+}
+
+/// An index that is told by others what there is.
+pub(crate) fn unwatched(
+    control_namespace: &str,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> (mpsc::Sender<Feed>, watch::Receiver<Arc<Published>>) {
+    let (feed, changes) = mpsc::channel(QUEUE);
     let (publish, published) = watch::channel(Arc::new(Published::start()));
     let index = Index::new(control_namespace);
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(own(index, changes, publish)));
@@ -58,7 +68,7 @@ pub(crate) fn start(
 }
 
 /// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't.
-pub(super) async fn own(
+async fn own(
     mut index: Index,
     mut changes: mpsc::Receiver<Feed>,
     publish: watch::Sender<Arc<Published>>,

@@ -1,5 +1,7 @@
 //! The scenarios as objects, written as an API server stores them.
 
+#![expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -22,12 +22,12 @@ fn candidate(index: usize, version: bool) -> Value {
             &format!("10.0.{}.{index}", u8::from(version)),
             index != 3,
         ),
-        1 if index % 2 == 0 => {
+        1 if index.is_multiple_of(2) => {
             let ports = json!([{"name": if version { "http" } else { "tcp" }, "port": 80}]);
             service(namespace, "web", json!({"app": "web"}), ports)
         }
         1 => slice(namespace, "web", "http", 8080, &[("10.0.0.0", "pod-0"), ("10.0.0.2", "pod-2")]),
-        2 if index % 2 == 0 => {
+        2 if index.is_multiple_of(2) => {
             let name = format!("pa-{index}");
             object("PeerAuthentication", namespace, &name, json!({"mtls": {"mode": mode}}))
         }

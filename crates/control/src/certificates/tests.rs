@@ -1,0 +1,69 @@
+use palisade_pki::{CertificateFacts, PrivateKey, certificates_from_pem, signing_request};
+use palisade_wire::ca::IstioCertificateServiceClient;
+use tonic::Code;
+
+use super::*;
+use crate::testing::{Control, from};
+
+fn request(id: &str, seconds: i64) -> IstioCertificateRequest {
+    let csr = signing_request(&PrivateKey::generate().unwrap(), &id.parse().unwrap()).unwrap();
+    IstioCertificateRequest { csr, validity_duration: seconds, metadata: None }
+}
+
+const OWN: &str = "spiffe://cluster.local/ns/shop/sa/web";
+
+#[tokio::test]
+async fn a_certificate_is_for_the_account_of_the_token() {
+    let control = Control::start(&[]).await;
+    let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
+    for (seconds, lifetime) in [(0, 3600), (600, 600)] {
+        let answer = client.create_certificate(from("web", "web-1", request(OWN, seconds))).await;
+        let chain = answer.unwrap().into_inner().cert_chain;
+        assert_eq!(chain.last().unwrap(), &control.authority.root_pem());
+        let leaf = certificates_from_pem(chain.first().unwrap()).unwrap();
+        let facts = CertificateFacts::from_der(leaf.first().unwrap()).unwrap();
+        assert_eq!(facts.uris, [OWN]);
+        let left = facts.not_after.duration_since(Timestamp::now()).as_secs();
+        assert!((lifetime - 60..=lifetime).contains(&left), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_a_certificate_for_somebody_else_or_for_too_long() {
+    let control = Control::start(&[]).await;
+    let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
+    let other = "spiffe://cluster.local/ns/shop/sa/db";
+    let foreign = "spiffe://evil.example/ns/shop/sa/web";
+    let year = 365 * 24 * 3600;
+    let mut impersonating = request(OWN, 0);
+    let fields = [("ImpersonatedIdentity".to_owned(), Default::default())].into();
+    impersonating.metadata = Some(prost_types::Struct { fields });
+    let garbage =
+        IstioCertificateRequest { csr: "x".to_owned(), ..IstioCertificateRequest::default() };
+    for (request, code) in [
+        (request(other, 0), Code::PermissionDenied),
+        (request(foreign, 0), Code::PermissionDenied),
+        (impersonating, Code::PermissionDenied),
+        (request(OWN, year), Code::InvalidArgument),
+        (garbage, Code::InvalidArgument),
+    ] {
+        let status = client.create_certificate(from("web", "web-1", request)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status}");
+    }
+    let status = client.create_certificate(Request::new(request(OWN, 0))).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn one_pod_cannot_ask_for_ever() {
+    let control = Control::start(&[]).await;
+    let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
+    let request = request(OWN, 0);
+    let mut codes = Vec::new();
+    for _ in 0..25 {
+        let answer = client.create_certificate(from("web", "web-1", request.clone())).await;
+        codes.extend(answer.err().map(|status| status.code()));
+    }
+    assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
+    assert!(client.create_certificate(from("web", "web-2", request)).await.is_ok());
+}

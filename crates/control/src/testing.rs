@@ -1,0 +1,149 @@
+//! A control plane without an API server: the index is fed by hand, tokens are `NS/ACCOUNT/POD`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use palisade_model::Kind;
+use palisade_pki::{Authority, Subject};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, transport::Channel};
+
+use crate::{
+    authenticate::{self, Authenticator},
+    certificates::Certificates,
+    fleet::Fleet,
+    index::{Feed, Published, Source, unwatched},
+    kubernetes::Change,
+    metrics::Metrics,
+    monitoring::Monitoring,
+    run::grpc_router,
+    server::Server,
+    streams::Streams,
+};
+
+/// A running control plane.
+pub(crate) struct Control {
+    pub(crate) feed: mpsc::Sender<Feed>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) grpc: Channel,
+    pub(crate) monitoring: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Control {
+    /// One that has listed everything: these pods and nothing else.
+    pub(crate) async fn start(pods: &[(&str, &str)]) -> Self {
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (feed, published) = unwatched("istio-system", &tasks, &shutdown);
+        let subject = Subject::default();
+        let authority = Arc::new(Authority::generate(&subject, Timestamp::now()).unwrap());
+        let metrics = Arc::new(Metrics::default());
+        let fleet = Arc::new(Fleet::default());
+        let authenticator = Authenticator::Function(Arc::new(review));
+        let certificates = Certificates::new(
+            Arc::clone(&authority),
+            Duration::from_secs(3600),
+            authenticator.clone(),
+            published.clone(),
+            Arc::clone(&metrics),
+        );
+        let streams = Streams {
+            authenticator,
+            fleet: Arc::clone(&fleet),
+            published: published.clone(),
+            feed: feed.clone(),
+            metrics: Arc::clone(&metrics),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let monitoring =
+            Monitoring { fleet: Arc::clone(&fleet), published: published.clone(), metrics }
+                .router();
+        let mut addresses = Vec::new();
+        for (name, router) in
+            [("grpc", grpc_router(certificates, streams)), ("monitoring", monitoring)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            let server = Server { name, listener, acceptor: None, router };
+            tasks.spawn(server.run(tasks.clone(), shutdown.clone()));
+        }
+        let grpc = Channel::from_shared(format!("http://{}", addresses[0])).unwrap();
+        let grpc = grpc.connect().await.unwrap();
+        let monitoring = addresses[1];
+        let mut control = Self { feed, published, authority, fleet, grpc, monitoring, shutdown };
+        for source in Source::all() {
+            let objects = match source {
+                Source::Objects(Kind::Pod) => pods.iter().map(|(name, sa)| pod(name, sa)).collect(),
+                _ => Vec::new(),
+            };
+            control.change(source, Change::Reset(objects)).await;
+        }
+        control.wait(|it| it.missing.is_empty()).await;
+        control
+    }
+
+    pub(crate) async fn change(&self, source: Source, change: Change) {
+        self.feed.send(Feed::Change(source, change)).await.unwrap();
+    }
+
+    /// Applies an object of `shop`.
+    pub(crate) async fn apply(&self, kind: Kind, name: &str, version: u64, spec: Value) {
+        let metadata = json!({
+            "name": name, "namespace": "shop", "resourceVersion": version.to_string(),
+        });
+        let object = json!({"metadata": metadata, "spec": spec});
+        self.change(Source::Objects(kind), Change::Apply(object)).await;
+    }
+
+    /// Waits until the published mesh is as wanted.
+    pub(crate) async fn wait(&mut self, wanted: impl Fn(&Published) -> bool) -> Arc<Published> {
+        let published = self.published.wait_for(|it| wanted(it));
+        Arc::clone(&timeout(DEADLINE, published).await.expect("the mesh never got there").unwrap())
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// A request with the token of an account, bound to a pod.
+pub(crate) fn from<T>(account: &str, pod: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let token = format!("Bearer shop/{account}/{pod}").parse().unwrap();
+    request.metadata_mut().insert("authorization", token);
+    request
+}
+
+fn review(token: &str) -> Value {
+    match token.split('/').collect::<Vec<_>>().as_slice() {
+        [namespace, account, ""] => authenticate::tests::status(namespace, account, None),
+        [namespace, account, pod] => authenticate::tests::status(namespace, account, Some(pod)),
+        _ => json!({"error": "invalid bearer token"}),
+    }
+}
+
+fn pod(name: &str, account: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": name, "namespace": "shop", "resourceVersion": "1",
+            "labels": {"app": name, "security.istio.io/tlsMode": "istio"},
+        },
+        "spec": {"containers": [], "serviceAccountName": account},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// How long a test waits for what must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
