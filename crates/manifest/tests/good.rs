@@ -1,16 +1,38 @@
 //! Manifests that people bring, and objects that an API server stored: all without a complaint.
+#![expect(clippy::unwrap_used, reason = "a test stops where it can't go on")]
+
+use std::path::{Path, PathBuf};
 
 use palisade_manifest::{apply_defaults, crds, decode, validate_object};
 use serde_json::Value;
 
-#[test]
-fn scenarios_decode_without_a_complaint() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good")).unwrap() {
+/// All YAML files below a folder; test suites are no manifests.
+fn manifests(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            manifests(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "yaml")
+            && path.file_name().is_some_and(|name| name != "probes.yaml")
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn scenarios_and_examples_decode_without_a_complaint() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    manifests(&here.join("tests/good"), &mut files);
+    manifests(&here.join("../../examples"), &mut files);
+    assert!(files.len() >= 10);
+    for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         let decoded = decode(&path.to_string_lossy(), &text);
         assert_eq!(decoded.diagnostics, [], "{}", path.display());
-        assert_eq!(decoded.objects.len(), text.matches("kind: ").count(), "{}", path.display());
+        let kinds = text.lines().filter(|line| line.starts_with("kind: ")).count();
+        assert_eq!(decoded.objects.len(), kinds, "{}", path.display());
     }
 }
 
