@@ -146,6 +146,9 @@ fn names() -> String {
 /// only root may read stay unread.
 pub(crate) const NOBODY: u32 = 65534;
 
+/// Image id of the sidecar.
+pub(crate) const PROXY: &str = "palisade.dev/proxy";
+
 const IMAGES: [Image; 6] = [
     Image {
         repositories: &["mendhak/http-https-echo"],
@@ -179,7 +182,7 @@ const IMAGES: [Image; 6] = [
     },
     Image {
         repositories: &["palisade.dev/proxy*"],
-        id: "palisade.dev/proxy",
+        id: PROXY,
         user: 1337,
         entry: Entry::Palisade(&["proxy", "sidecar"]),
     },

@@ -1,0 +1,303 @@
+//! The life of one container: started, probed, started again after a growing pause, stopped.
+
+mod instance;
+mod prepare;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Context, identity},
+    events::Kind,
+    sandbox::Sandbox,
+    state::{ContainerState, Phase, Place, PodState, Termination},
+    volumes::Volumes,
+};
+
+pub(crate) use instance::Ended;
+
+/// Until when a container may take to stop, once it was told to.
+pub(crate) type Deadline = Option<Instant>;
+
+/// What runs one container of a pod.
+pub(crate) struct ContainerWorker {
+    pub context: Arc<Context>,
+    pub pod: watch::Receiver<Arc<Pod>>,
+    pub place: Place,
+    pub state: Arc<watch::Sender<PodState>>,
+    pub sandbox: Arc<Sandbox>,
+    pub volumes: Arc<Volumes>,
+    pub stop: watch::Receiver<Deadline>,
+}
+
+/// The pod's end of a [`ContainerWorker`].
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub place: Place,
+    stop: watch::Sender<Deadline>,
+    finished: CancellationToken,
+}
+
+impl Handle {
+    /// Starts a worker; `stop` is its channel's other end.
+    pub(crate) fn start(worker: ContainerWorker, stop: watch::Sender<Deadline>) -> Self {
+        let finished = CancellationToken::new();
+        let guard = finished.clone().drop_guard();
+        let place = worker.place;
+        tokio::spawn(async move {
+            worker.run().await;
+            drop(guard);
+        });
+        Self { place, stop, finished }
+    }
+
+    /// Tells the container to stop, and when it will be killed.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        self.stop.send_modify(|current| {
+            *current = Some(current.map_or(deadline, |old| old.min(deadline)))
+        });
+    }
+
+    /// Waits until it has ended and will not be started again.
+    pub(crate) async fn finished(&self) {
+        self.finished.cancelled().await;
+    }
+}
+
+impl ContainerWorker {
+    async fn run(mut self) {
+        let mut pause = Pause::default();
+        loop {
+            if !self.wait(pause.take()).await {
+                return self.never_started();
+            }
+            let began = Instant::now();
+            match self.attempt().await {
+                Ok(ended) => {
+                    let stopping = self.stop.borrow().is_some();
+                    let code = ended.exit_code;
+                    self.record(ended);
+                    if stopping || !self.restarts_after(code) {
+                        return;
+                    }
+                    pause.after_run(began.elapsed());
+                    self.announce_pause(pause.next());
+                }
+                Err(problem) => {
+                    pause.after_problem(problem.retry);
+                    self.announce_problem(&problem);
+                }
+            }
+        }
+    }
+
+    /// Waits before the next attempt; false when told to stop.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        if self.stop.borrow().is_some() {
+            return false;
+        }
+        tokio::select! {
+            () = sleep_until(Instant::now() + pause) => true,
+            _ = self.stop.wait_for(Option::is_some) => false,
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Ended, Problem> {
+        let prepared = self.prepare().await?;
+        self.run_instance(prepared).await
+    }
+
+    fn restarts_after(&self, code: i32) -> bool {
+        let pod = self.pod.borrow();
+        let sidecar = self.place.of(&pod).is_some_and(crate::state::is_sidecar);
+        let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+        match (policy.unwrap_or("Always"), self.place) {
+            _ if sidecar => true,
+            ("Never", _) => false,
+            ("OnFailure", _) | (_, Place::Init(_)) => code != 0,
+            _ => true,
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut ContainerState)) {
+        self.state.send_if_modified(|state| {
+            let Some(container) = state.container_mut(self.place) else { return false };
+            let before = container.clone();
+            change(container);
+            *container != before
+        });
+    }
+
+    fn record(&self, ended: Ended) {
+        self.update(|container| {
+            let termination = Termination {
+                exit_code: ended.exit_code,
+                reason: if ended.exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
+                message: ended.message,
+                started_at: ended.started_at,
+                finished_at: Timestamp::now(),
+                id: container.id.clone(),
+            };
+            container.phase = Phase::Terminated(termination);
+            (container.started, container.ready) = (false, false);
+        });
+    }
+
+    /// A pod that ends before a container began has that container as one that failed.
+    fn never_started(&self) {
+        self.update(|container| {
+            if let Phase::Waiting { .. } = container.phase {
+                let now = Timestamp::now();
+                container.phase = Phase::Terminated(container.last.take().unwrap_or(Termination {
+                    exit_code: 137,
+                    reason: "ContainerStatusUnknown".to_owned(),
+                    message: Some("The container was stopped before it started".to_owned()),
+                    started_at: now,
+                    finished_at: now,
+                    id: None,
+                }));
+            }
+        });
+    }
+
+    fn announce_pause(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let pod = self.pod.borrow().clone();
+        let (namespace, name, uid) = identity(&pod);
+        let container = self.name();
+        let message = format!(
+            "back-off {} restarting failed container={container} pod={name}_{namespace}({uid})",
+            duration(pause)
+        );
+        self.update(|container| {
+            if let Phase::Terminated(termination) = container.phase.clone() {
+                container.last = Some(termination);
+                container.phase = Phase::Waiting { reason: "CrashLoopBackOff".to_owned(), message };
+            }
+        });
+        let message = format!(
+            "Back-off restarting failed container {container} in pod {name}_{namespace}({uid})"
+        );
+        self.event(Kind::Warning, "BackOff", message);
+    }
+
+    fn announce_problem(&self, problem: &Problem) {
+        self.update(|container| {
+            container.phase = Phase::Waiting {
+                reason: problem.reason.to_owned(),
+                message: problem.message.clone(),
+            };
+        });
+        self.event(Kind::Warning, "Failed", problem.message.clone());
+    }
+
+    fn event(&self, kind: Kind, reason: &'static str, message: String) {
+        let pod = self.pod.borrow().clone();
+        let section = match self.place {
+            Place::Init(_) => "initContainers",
+            Place::Main(_) => "containers",
+        };
+        self.context.events.container(&pod, (section, &self.name()), kind, reason, message);
+    }
+
+    fn name(&self) -> String {
+        let pod = self.pod.borrow();
+        self.place.of(&pod).map(|container| container.name.clone()).unwrap_or_default()
+    }
+}
+
+/// Why a container could not be started this time.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    reason: &'static str,
+    message: String,
+    retry: Retry,
+}
+
+/// How soon to try again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Retry {
+    /// What is missing may appear any moment.
+    Soon,
+    /// As after a crash.
+    BackOff,
+}
+
+/// Pauses before a container is started again: none the first time, then 10 s and twice as much
+/// each time, up to 5 minutes, as on a cluster.
+#[derive(Debug, Default)]
+struct Pause {
+    crashes: u32,
+    problems: u32,
+    next: Duration,
+}
+
+impl Pause {
+    fn take(&mut self) -> Duration {
+        std::mem::take(&mut self.next)
+    }
+
+    fn next(&self) -> Duration {
+        self.next
+    }
+
+    fn after_run(&mut self, ran: Duration) {
+        self.problems = 0;
+        if ran >= FORGIVEN_AFTER {
+            self.crashes = 0;
+        }
+        self.next = match self.crashes {
+            0 => Duration::ZERO,
+            crashes => (FIRST_PAUSE * 2_u32.saturating_pow(crashes - 1)).min(LONGEST_PAUSE),
+        };
+        self.crashes = (self.crashes + 1).min(16);
+    }
+
+    fn after_problem(&mut self, retry: Retry) {
+        let first = if retry == Retry::Soon { Duration::from_millis(100) } else { FIRST_PAUSE };
+        let longest = if retry == Retry::Soon { Duration::from_secs(5) } else { LONGEST_PAUSE };
+        self.next = (first * 2_u32.saturating_pow(self.problems)).min(longest);
+        self.problems = (self.problems + 1).min(16);
+    }
+}
+
+/// As Go prints it: `10s`, `1m20s`.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_as_on_a_cluster() {
+        let mut pause = Pause::default();
+        let mut seen = Vec::new();
+        for ran in [1, 1, 1, 1, 1, 1, 1, 1, 700, 1] {
+            pause.after_run(Duration::from_secs(ran));
+            seen.push(duration(pause.take()));
+        }
+        assert_eq!(
+            seen,
+            ["0s", "10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s", "0s", "10s"]
+        );
+        pause.after_problem(Retry::Soon);
+        assert_eq!(pause.take(), Duration::from_millis(100));
+        assert_eq!(pause.take(), Duration::ZERO);
+    }
+}

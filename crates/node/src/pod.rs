@@ -1,0 +1,394 @@
+//! The life of one pod: its sandbox and volumes, init containers in order with sidecars among
+//! them, applications, and the end in the opposite order.
+
+mod report;
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    cluster::{Source, is_gone},
+    container::{ContainerWorker, Handle},
+    context::{Context, identity},
+    events::Kind,
+    sandbox::Sandbox,
+    state::{Phase, Place, PodState, is_sidecar},
+    volumes::Volumes,
+};
+
+/// What the node wants of a pod beyond what the object says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
+    /// That it runs.
+    Run,
+    /// That it ends soon, since the node ends. The object stays.
+    Leave,
+    /// That it is gone, as its object is.
+    Vanish,
+}
+
+/// What runs one pod.
+pub(crate) struct PodWorker {
+    context: Arc<Context>,
+    pod: watch::Receiver<Arc<Pod>>,
+    order: watch::Receiver<Order>,
+    state: Arc<watch::Sender<PodState>>,
+    containers: Vec<Handle>,
+    sandbox: Option<Arc<Sandbox>>,
+    volumes: Option<Arc<Volumes>>,
+    tasks: JoinSet<()>,
+}
+
+impl PodWorker {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pod: watch::Receiver<Arc<Pod>>,
+        order: watch::Receiver<Order>,
+    ) -> Self {
+        let state = PodState::new(&pod.borrow(), Timestamp::now());
+        Self {
+            context,
+            pod,
+            order,
+            state: Arc::new(watch::Sender::new(state)),
+            containers: Vec::new(),
+            sandbox: None,
+            volumes: None,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Runs the pod until its object is to go or is gone, or the node ends.
+    pub(crate) async fn run(mut self) {
+        if has_ended(&self.pod.borrow()) {
+            self.await_deletion().await;
+            return self.remove_object().await;
+        }
+        let (context, pod) = (Arc::clone(&self.context), self.pod.clone());
+        let reporter = report::Reporter::start(context, pod, self.state.subscribe());
+        let (mut pod, mut order) = (self.pod.clone(), self.order.clone());
+        let grace = tokio::select! {
+            grace = ending(&mut pod, &mut order) => Some(grace),
+            () = self.live() => None,
+        };
+        if let Some(grace) = grace {
+            self.terminate(grace).await;
+            self.tear_down().await;
+        } else {
+            // All applications have ended for good.
+            self.terminate(self.own_grace()).await;
+            self.state.send_modify(|state| state.is_over = true);
+            self.tear_down().await;
+            self.await_deletion().await;
+        }
+        let order = *self.order.borrow();
+        if order == Order::Run {
+            self.state.send_modify(|state| state.is_over = true);
+            reporter.finish().await;
+            self.remove_object().await;
+        }
+        if order != Order::Leave {
+            self.remove_logs();
+        }
+    }
+
+    /// Starts everything and returns when all applications have ended for good.
+    async fn live(&mut self) {
+        let sandbox = self.make_sandbox().await;
+        let volumes = self.make_volumes(&sandbox).await;
+        if !self.initialize(&sandbox, &volumes).await {
+            return;
+        }
+        let count = self.pod.borrow().spec.as_ref().map_or(0, |spec| spec.containers.len());
+        self.update_waiting("ContainerCreating");
+        for index in 0..count {
+            self.start(Place::Main(index), &sandbox, &volumes);
+        }
+        for container in &self.containers {
+            if let Place::Main(_) = container.place {
+                container.finished().await;
+            }
+        }
+    }
+
+    async fn make_sandbox(&mut self) -> Arc<Sandbox> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let pod = self.pod.borrow().clone();
+            let directory = self.context.pod_directory(&pod).join("etc");
+            let context = &self.context;
+            let made =
+                Sandbox::create(context.fabric.clone(), &context.addresses, &pod, directory).await;
+            match made {
+                Ok(sandbox) => {
+                    let sandbox = Arc::new(sandbox);
+                    self.state.send_modify(|state| state.ip = Some(sandbox.ip()));
+                    self.sandbox = Some(Arc::clone(&sandbox));
+                    return sandbox;
+                }
+                Err(error) => {
+                    let message = format!("Failed to create pod sandbox: {error}");
+                    context.events.pod(&pod, Kind::Warning, "FailedCreatePodSandBox", message);
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// What a pod refers to may be made just after it, so the first tries follow each other fast.
+    async fn make_volumes(&mut self, sandbox: &Sandbox) -> Arc<Volumes> {
+        let mut pause = Duration::from_millis(25);
+        let directory = self.context.pod_directory(&self.pod.borrow()).join("volumes");
+        let volumes = Arc::new(Volumes::new(directory, sandbox.ip()));
+        self.volumes = Some(Arc::clone(&volumes));
+        loop {
+            let pod = self.pod.borrow().clone();
+            match volumes.set_up(&self.context.cluster, &pod).await {
+                Ok(fresh) => {
+                    let context = Arc::clone(&self.context);
+                    let refresh = refresh(context, self.pod.clone(), Arc::clone(&volumes), fresh);
+                    self.tasks.spawn(refresh);
+                    return volumes;
+                }
+                Err(error) if pause >= Duration::from_millis(400) => {
+                    let events = &self.context.events;
+                    events.pod(&pod, Kind::Warning, "FailedMount", error.to_string());
+                }
+                Err(_) => {}
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Runs init containers one after the other; a sidecar is left running once it has started.
+    /// False when one has failed for good.
+    async fn initialize(&mut self, sandbox: &Arc<Sandbox>, volumes: &Arc<Volumes>) -> bool {
+        let pod = self.pod.borrow().clone();
+        let init = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
+        for (index, container) in init.into_iter().flatten().enumerate() {
+            let place = Place::Init(index);
+            self.start(place, sandbox, volumes);
+            let mut state = self.state.subscribe();
+            if is_sidecar(container) {
+                let started = state.wait_for(|state| {
+                    state.container(place).is_some_and(|container| {
+                        container.started && matches!(container.phase, Phase::Running { .. })
+                    })
+                });
+                // The sender lives as long as this.
+                let _ = started.await;
+                continue;
+            }
+            if let Some(handle) = self.containers.last() {
+                handle.finished().await;
+            }
+            let state = state.borrow();
+            let end = state.container(place).and_then(|container| container.termination());
+            if end.is_none_or(|end| end.exit_code != 0) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, place: Place, sandbox: &Arc<Sandbox>, volumes: &Arc<Volumes>) {
+        let (sender, stop) = watch::channel(None);
+        let worker = ContainerWorker {
+            context: Arc::clone(&self.context),
+            pod: self.pod.clone(),
+            place,
+            state: Arc::clone(&self.state),
+            sandbox: Arc::clone(sandbox),
+            volumes: Arc::clone(volumes),
+            stop,
+        };
+        self.containers.push(Handle::start(worker, sender));
+    }
+
+    /// Ends applications first, then sidecars, the last one first.
+    async fn terminate(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        let (pod, mut order) = (self.pod.borrow().clone(), self.order.clone());
+        let is_beside = |handle: &&Handle| {
+            matches!(handle.place, Place::Init(_)) && handle.place.of(&pod).is_some_and(is_sidecar)
+        };
+        let (sidecars, applications): (Vec<_>, Vec<_>) =
+            self.containers.iter().partition(|handle| is_beside(handle));
+        let end = async {
+            applications.iter().for_each(|container| container.stop(deadline));
+            for container in &applications {
+                container.finished().await;
+            }
+            for sidecar in sidecars.iter().rev() {
+                sidecar.stop(deadline.max(Instant::now() + SIDECAR_GRACE.min(grace)));
+                sidecar.finished().await;
+            }
+        };
+        // Whatever the pod was told before: should the node end, it is sooner.
+        let hurry = async {
+            let leave = order.wait_for(|order| *order != Order::Run).await.map(|order| *order);
+            let grace = if leave.is_ok_and(|order| order == Order::Vanish) {
+                Duration::ZERO
+            } else {
+                LEAVE_GRACE
+            };
+            applications.iter().for_each(|container| container.stop(Instant::now() + grace));
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = end => {}
+            () = hurry => {}
+        }
+    }
+
+    /// Gives back what the pod had of the machine.
+    async fn tear_down(&mut self) {
+        self.tasks.shutdown().await;
+        self.containers.clear();
+        let (sandbox, volumes) = (self.sandbox.take(), self.volumes.take());
+        let directory = self.context.pod_directory(&self.pod.borrow());
+        let removed = tokio::task::spawn_blocking(move || {
+            drop(sandbox);
+            if let Some(volumes) = volumes {
+                volumes.remove();
+            }
+            let _ = std::fs::remove_dir_all(directory);
+        });
+        let _ = removed.await;
+    }
+
+    async fn await_deletion(&mut self) {
+        let (mut pod, mut order) = (self.pod.clone(), self.order.clone());
+        ending(&mut pod, &mut order).await;
+    }
+
+    async fn remove_object(&self) {
+        if *self.order.borrow() != Order::Run {
+            return;
+        }
+        let pod = self.pod.borrow().clone();
+        let mut pause = Duration::from_millis(50);
+        // Until it is gone; the node may end meanwhile, and does it after its next start.
+        while let Err(error) = self.context.cluster.remove(&pod).await {
+            if is_gone(&error) || *self.order.borrow() != Order::Run {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn remove_logs(&self) {
+        let pod = self.pod.borrow();
+        let (namespace, name, uid) = identity(&pod);
+        let logs = self.context.logs().join(format!("{namespace}_{name}_{uid}"));
+        let _ = std::fs::remove_dir_all(logs);
+    }
+
+    fn own_grace(&self) -> Duration {
+        let pod = self.pod.borrow();
+        let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        Duration::from_secs(seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30))
+    }
+
+    fn update_waiting(&self, word: &str) {
+        self.state.send_modify(|state| {
+            for container in &mut state.main {
+                if let Phase::Waiting { reason, .. } = &mut container.phase {
+                    word.clone_into(reason);
+                }
+            }
+        });
+    }
+}
+
+/// Waits until a pod is to end; how long it may take.
+async fn ending(
+    pod: &mut watch::Receiver<Arc<Pod>>,
+    order: &mut watch::Receiver<Order>,
+) -> Duration {
+    let deleted = async {
+        let deleted = pod.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()).await;
+        let seconds = deleted.map(|pod| pod.metadata.deletion_grace_period_seconds);
+        match seconds {
+            Ok(seconds) => {
+                let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                Duration::from_secs(seconds.unwrap_or(30))
+            }
+            // Nobody tells of the object any more.
+            Err(_) => pending().await,
+        }
+    };
+    let ordered = async {
+        match order.wait_for(|order| *order != Order::Run).await.map(|order| *order) {
+            Ok(Order::Leave) => LEAVE_GRACE,
+            _ => Duration::ZERO,
+        }
+    };
+    tokio::select! {
+        biased;
+        grace = ordered => grace,
+        grace = deleted => grace,
+    }
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Keeps volumes up to date: when what they show changes, before tokens expire, and when the
+/// pod's labels or annotations do.
+async fn refresh(
+    context: Arc<Context>,
+    mut pod: watch::Receiver<Arc<Pod>>,
+    volumes: Arc<Volumes>,
+    mut fresh: Duration,
+) {
+    let mut changes = context.changes.subscribe();
+    loop {
+        tokio::select! {
+            () = sleep(fresh) => {}
+            changed = pod.changed() => if changed.is_err() {
+                return;
+            },
+            change = changes.recv() => {
+                let pod = pod.borrow();
+                let namespace = pod.metadata.namespace.as_deref();
+                // Changes that were missed could be about this pod.
+                if let Ok(change) = change
+                    && (namespace != Some(change.namespace.as_str())
+                        || !(Volumes::show(&pod, Source::ConfigMap(&change.name))
+                            || Volumes::show(&pod, Source::Secret(&change.name))))
+                {
+                    continue;
+                }
+            }
+        }
+        let current = pod.borrow().clone();
+        match volumes.set_up(&context.cluster, &current).await {
+            Ok(next) => fresh = next.max(Duration::from_secs(1)),
+            Err(error) => {
+                context.events.pod(&current, Kind::Warning, "FailedMount", error.to_string());
+                fresh = Duration::from_secs(5);
+            }
+        }
+    }
+}
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a sidecar has at least after the applications, to finish what is under way.
+const SIDECAR_GRACE: Duration = Duration::from_secs(2);
+
+/// What containers have when the node ends.
+const LEAVE_GRACE: Duration = Duration::from_millis(1500);
