@@ -2,12 +2,13 @@
 //! people's scripts parse. Formatting happens on the worker into a reused buffer; writing happens on a
 //! thread of its own ([`AccessLogWriter`]).
 
-use std::{
-    fmt::{self, Display, Write as _},
-    net::SocketAddr,
-};
+use std::net::SocketAddr;
 
-use crate::{clock::UnixMillis, labels::ResponseFlags};
+use crate::{
+    clock::UnixMillis,
+    digits::{push_address, push_decimal},
+    labels::ResponseFlags,
+};
 
 mod writer;
 
@@ -71,12 +72,7 @@ impl AccessLogEntry<'_> {
     ///
     /// Quotes, backslashes and control characters of a client's texts are escaped (Envoy does not), so that no
     /// request can forge a line or shift a column.
-    pub fn format(&self, line: &mut String) {
-        // Writing to a String does not fail.
-        let _ = self.write(line);
-    }
-
-    fn write(&self, out: &mut String) -> fmt::Result {
+    pub fn format(&self, out: &mut String) {
         out.push('[');
         self.start.write(out);
         out.push_str("] \"");
@@ -85,39 +81,46 @@ impl AccessLogEntry<'_> {
         text(self.path, out);
         out.push(' ');
         text(self.protocol, out);
-        write!(out, "\" {} {} ", self.response_code, self.flags)?;
+        out.push_str("\" ");
+        push_decimal(self.response_code.into(), out);
+        out.push(' ');
+        self.flags.write(out);
+        out.push(' ');
         text(self.details, out);
         out.push(' ');
         text(self.termination_details, out);
         out.push(' ');
         quoted(self.upstream_failure, out);
-        write!(out, " {} {} {} ", self.bytes_received, self.bytes_sent, self.duration_millis)?;
-        optional(self.upstream_millis, out)?;
+        for number in [self.bytes_received, self.bytes_sent, self.duration_millis] {
+            out.push(' ');
+            push_decimal(number, out);
+        }
+        out.push(' ');
+        optional(self.upstream_millis, push_decimal, out);
         for value in [self.forwarded_for, self.user_agent, self.request_id, self.authority] {
             out.push(' ');
             quoted(value, out);
         }
         out.push_str(" \"");
-        optional(self.upstream_host, out)?;
+        optional(self.upstream_host, push_address, out);
         out.push_str("\" ");
         text(self.upstream_cluster, out);
         for address in [self.upstream_local, self.downstream_local, self.downstream_remote] {
             out.push(' ');
-            optional(address, out)?;
+            optional(address, push_address, out);
         }
         out.push(' ');
         text(self.server_name, out);
         out.push(' ');
         text(self.route, out);
         out.push('\n');
-        Ok(())
     }
 }
 
-fn optional(value: Option<impl Display>, out: &mut String) -> fmt::Result {
+fn optional<T>(value: Option<T>, push: impl Fn(T, &mut String), out: &mut String) {
     match value {
-        Some(value) => write!(out, "{value}"),
-        None => out.write_char('-'),
+        Some(value) => push(value, out),
+        None => out.push('-'),
     }
 }
 
@@ -130,7 +133,7 @@ fn quoted(value: &str, out: &mut String) {
 fn text(value: &str, out: &mut String) {
     if value.is_empty() {
         out.push('-');
-    } else if value.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'"' | b'\\')) {
+    } else if value.bytes().fold(false, |any, byte| any | needs_escape(byte)) {
         for char in value.chars() {
             match char {
                 '"' | '\\' => out.extend(['\\', char]),
@@ -141,6 +144,10 @@ fn text(value: &str, out: &mut String) {
     } else {
         out.push_str(value);
     }
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte.is_ascii_control() || matches!(byte, b'"' | b'\\')
 }
 
 #[cfg(test)]

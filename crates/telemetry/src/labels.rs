@@ -131,22 +131,29 @@ impl ResponseFlags {
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
-}
 
-impl fmt::Display for ResponseFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::NONE {
-            return f.write_str("-");
+    /// Appends the flags as Envoy prints them.
+    pub(crate) fn write(self, out: &mut String) {
+        if self == Self::NONE {
+            out.push('-');
+            return;
         }
         let mut separator = "";
         for (flag, name) in FLAG_NAMES {
             if self.0 & flag.0 != 0 {
-                f.write_str(separator)?;
-                f.write_str(name)?;
+                out.push_str(separator);
+                out.push_str(name);
                 separator = ",";
             }
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for ResponseFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -9,6 +9,7 @@ mod access_log;
 mod cells;
 mod clock;
 mod decisions;
+mod digits;
 mod edge;
 mod exposition;
 mod labels;

@@ -1,69 +1,28 @@
 //! Adds the shards up and writes them out under the names and labels that Istio's dashboards and Kiali read.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::{
     cells::Distribution,
-    edge::{ConnectionCells, DecisionKey, Mode, RequestCells, Verdict},
+    edge::{Mode, Verdict},
     exposition::{Exposition, Kind, Labels},
     labels::{Edge, Outcome, ResponseFlags},
     metrics::Metrics,
 };
 
-/// What all shards counted, by labels.
-#[derive(Default)]
-struct Totals {
-    requests: BTreeMap<(Edge, Outcome), RequestTotals>,
-    connections: BTreeMap<(Edge, ResponseFlags), ConnectionTotals>,
-    decisions: BTreeMap<(Edge, DecisionKey), u64>,
-    lost: u64,
-}
+mod totals;
 
-#[derive(Default)]
-struct RequestTotals {
-    duration: Distribution,
-    request_bytes: Distribution,
-    response_bytes: Distribution,
-}
-
-#[derive(Default)]
-struct ConnectionTotals {
-    opened: u64,
-    closed: u64,
-    sent: u64,
-    received: u64,
-}
+use totals::{ConnectionTotals, RequestTotals, Totals};
 
 impl Metrics {
     /// Writes all metrics.
     pub fn write(&self, out: &mut Exposition) {
-        let totals = self.totals();
+        let totals = Totals::of(self);
         totals.write_requests(out);
         totals.write_connections(out);
         totals.write_decisions(out);
         self.write_handshakes(out);
         self.write_numbers(totals.lost, out);
-    }
-
-    fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for shard in self.shards.lock().iter() {
-            totals.lost += shard.budget.lost.value();
-            for cells in shard.edges.lock().values() {
-                let edge = &cells.edge;
-                cells.requests.for_each(|outcome, cells| {
-                    totals.requests.entry((edge.clone(), *outcome)).or_default().merge(cells);
-                });
-                cells.connections.for_each(|flags, cells| {
-                    totals.connections.entry((edge.clone(), *flags)).or_default().merge(cells);
-                });
-                cells.decisions.for_each(|key, counter| {
-                    *totals.decisions.entry((edge.clone(), key.clone())).or_default() +=
-                        counter.value();
-                });
-            }
-        }
-        totals
     }
 
     fn write_handshakes(&self, out: &mut Exposition) {
@@ -192,23 +151,6 @@ impl Totals {
             labels.push("dry_run", key.mode == Mode::DryRun);
             out.sample(name, &labels, count);
         }
-    }
-}
-
-impl RequestTotals {
-    fn merge(&mut self, cells: &RequestCells) {
-        self.duration.merge(&cells.duration);
-        self.request_bytes.merge(&cells.request_bytes);
-        self.response_bytes.merge(&cells.response_bytes);
-    }
-}
-
-impl ConnectionTotals {
-    fn merge(&mut self, cells: &ConnectionCells) {
-        self.opened += cells.opened.value();
-        self.closed += cells.closed.value();
-        self.sent += cells.sent.value();
-        self.received += cells.received.value();
     }
 }
 

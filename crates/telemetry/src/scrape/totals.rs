@@ -1,0 +1,75 @@
+//! Adds up what the workers counted.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cells::Distribution,
+    edge::{ConnectionCells, DecisionKey, RequestCells},
+    labels::{Edge, Outcome, ResponseFlags},
+    metrics::Metrics,
+};
+
+/// What all shards counted, by labels.
+#[derive(Default)]
+pub(super) struct Totals {
+    pub(super) requests: BTreeMap<(Edge, Outcome), RequestTotals>,
+    pub(super) connections: BTreeMap<(Edge, ResponseFlags), ConnectionTotals>,
+    pub(super) decisions: BTreeMap<(Edge, DecisionKey), u64>,
+    pub(super) lost: u64,
+}
+
+#[derive(Default)]
+pub(super) struct RequestTotals {
+    pub(super) duration: Distribution,
+    pub(super) request_bytes: Distribution,
+    pub(super) response_bytes: Distribution,
+}
+
+#[derive(Default)]
+pub(super) struct ConnectionTotals {
+    pub(super) opened: u64,
+    pub(super) closed: u64,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+impl Totals {
+    /// What all shards of `metrics` hold together.
+    pub(super) fn of(metrics: &Metrics) -> Self {
+        let mut totals = Self::default();
+        for shard in metrics.shards.lock().iter() {
+            totals.lost += shard.budget.lost.value();
+            for cells in shard.edges.lock().values() {
+                let edge = &cells.edge;
+                cells.requests.for_each(|outcome, cells| {
+                    totals.requests.entry((edge.clone(), *outcome)).or_default().merge(cells);
+                });
+                cells.connections.for_each(|flags, cells| {
+                    totals.connections.entry((edge.clone(), *flags)).or_default().merge(cells);
+                });
+                cells.decisions.for_each(|key, counter| {
+                    *totals.decisions.entry((edge.clone(), key.clone())).or_default() +=
+                        counter.value();
+                });
+            }
+        }
+        totals
+    }
+}
+
+impl RequestTotals {
+    fn merge(&mut self, cells: &RequestCells) {
+        self.duration.merge(&cells.duration);
+        self.request_bytes.merge(&cells.request_bytes);
+        self.response_bytes.merge(&cells.response_bytes);
+    }
+}
+
+impl ConnectionTotals {
+    fn merge(&mut self, cells: &ConnectionCells) {
+        self.opened += cells.opened.value();
+        self.closed += cells.closed.value();
+        self.sent += cells.sent.value();
+        self.received += cells.received.value();
+    }
+}
