@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 
 /// Attributes of one connection and, on an HTTP port, of one request on it.
+///
+/// Addresses that sockets give as IPv4-mapped IPv6 must be given as IPv4 (`to_canonical`): a block of one
+/// family never holds an address of the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Attributes<'a> {
     /// All URI SANs of the verified peer certificate, as text (`spiffe://…`); empty for plaintext.

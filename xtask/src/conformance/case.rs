@@ -56,7 +56,7 @@ pub(super) struct Request {
     pub(super) cert_issuer: Option<String>,
     pub(super) alpn: Option<Vec<String>>,
     pub(super) sni: String,
-    /// `http2` or `grpc`; HTTP/1.1 without.
+    /// `http2`, `grpc` or `tcp`; HTTP/1.1 without.
     pub(super) protocol: Option<String>,
     pub(super) version: Option<String>,
     pub(super) source_ip: Option<IpAddr>,
