@@ -3,6 +3,8 @@
 //! Wording and shape are those recorded in `reference/kubernetes-api/errors`. Nothing here decides;
 //! each constructor is one kind of failure.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +16,7 @@ use crate::resource::Resource;
 pub(crate) struct ApiError {
     /// HTTP status code.
     pub(crate) code: StatusCode,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Option<Box<Map<String, Value>>>,
 }
@@ -54,8 +56,12 @@ impl Cause {
 }
 
 impl ApiError {
-    fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+    fn new(
+        code: StatusCode,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: None }
     }
 
     fn with(mut self, details: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
@@ -211,14 +217,8 @@ impl ApiError {
             .and_then(|code| u16::try_from(code).ok())
             .and_then(|code| StatusCode::from_u16(code).ok())
             .filter(|code| code.is_client_error() || code.is_server_error())
-            .unwrap_or(StatusCode::FORBIDDEN);
-        let reason = match (said("reason"), code) {
-            (Some("Invalid"), _) => "Invalid",
-            (Some("BadRequest"), _) => "BadRequest",
-            (Some("Conflict"), _) => "Conflict",
-            (_, StatusCode::FORBIDDEN) => "Forbidden",
-            _ => "",
-        };
+            .unwrap_or(StatusCode::BAD_REQUEST);
+        let reason = said("reason").unwrap_or_default().to_owned();
         let mut error = Self::new(code, reason, message);
         error.details = answer.get("details").and_then(Value::as_object).cloned().map(Box::new);
         error
@@ -309,4 +309,75 @@ pub(crate) fn deleted(resource: &Resource, name: &str, uid: &str) -> Value {
     details.insert("uid".to_owned(), json!(uid));
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
            "details": details})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(group: &str, plural: &str, kind: &str) -> Resource {
+        Resource {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+            kind: kind.to_owned(),
+            ..Resource::default()
+        }
+    }
+
+    /// A recorded answer: its status code and its body.
+    fn recorded(text: &str) -> (u16, &str) {
+        let code = text.split(' ').nth(1).unwrap().trim().parse().unwrap();
+        (code, text.split_once("\n\n").or_else(|| text.split_once("\r\n\r\n")).unwrap().1)
+    }
+
+    #[test]
+    fn bodies_are_those_of_a_real_server_byte_for_byte() {
+        let accounts = resource("", "serviceaccounts", "ServiceAccount");
+        let pods = resource("", "pods", "Pod");
+        let deployments = resource("apps", "deployments", "Deployment");
+        let name = crate::names::check(&deployments, "Bad_Name").unwrap();
+        let labels = Cause::invalid(
+            "spec.template.metadata.labels",
+            &json!({"a": "c"}),
+            "`selector` does not match template `labels`",
+        );
+        let image = Cause::required("spec.template.spec.containers[0].image", "");
+        let anonymous = "User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the cluster scope";
+        let cases = [
+            (include_str!("../tests/recorded/401-bad-token.http"), ApiError::unauthorized()),
+            (
+                include_str!("../tests/recorded/403-anonymous.http"),
+                ApiError::forbidden(&pods, "", anonymous),
+            ),
+            (
+                include_str!("../tests/recorded/404-not-found.http"),
+                ApiError::not_found(&pods, "nope"),
+            ),
+            (
+                include_str!("../tests/recorded/409-already-exists.http"),
+                ApiError::already_exists(&accounts, "backend-sa"),
+            ),
+            (
+                include_str!("../tests/recorded/409-conflict.http"),
+                ApiError::conflict(&accounts, "backend-sa"),
+            ),
+            (
+                include_str!("../tests/recorded/415-media-type.http"),
+                ApiError::unsupported_media_type(),
+            ),
+            (
+                include_str!("../tests/recorded/422-invalid.http"),
+                ApiError::invalid(&deployments, "Bad_Name", &[name, labels, image]),
+            ),
+            (
+                include_str!("../tests/recorded/400-bad-json.http"),
+                crate::body::parse_json(b"{\"kind\":", "Pod").unwrap_err(),
+            ),
+        ];
+        for (text, error) in cases {
+            let (code, body) = recorded(text);
+            assert_eq!(error.code.as_u16(), code);
+            assert_eq!(serde_json::to_string_pretty(&error.to_json()).unwrap(), body);
+        }
+    }
 }

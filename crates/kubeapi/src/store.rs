@@ -308,7 +308,7 @@ mod tests {
         let (first, _) = store.put(&key("x"), pod("x"), None, Expect::Absent).unwrap();
         let (objects, mut subscription) = store.subscribe("pods", Some("a"));
         assert_eq!(objects.len(), 1);
-        store.remove(&key("x"), pod("x"), first.version).unwrap();
+        drop(store.remove(&key("x"), pod("x"), first.version).unwrap());
         subscription.changed.changed().await.unwrap();
         let changes = store.changes_since("pods", subscription.version).unwrap();
         assert_eq!(changes.len(), 1);
@@ -321,7 +321,7 @@ mod tests {
         let store = Store::open(&dir.path().join("s")).unwrap();
         for namespace in ["a", "a-b", "b"] {
             let key = Key { namespace: namespace.to_owned(), ..key("x") };
-            store.put(&key, pod("x"), None, Expect::Absent).unwrap();
+            drop(store.put(&key, pod("x"), None, Expect::Absent).unwrap());
         }
         assert_eq!(store.list("pods", Some("a")).1.len(), 1);
         assert_eq!(store.list("pods", None).1.len(), 3);

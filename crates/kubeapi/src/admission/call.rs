@@ -263,18 +263,18 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_the_webhooks_words() {
         let error = understood(
-            json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 400}}),
+            json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 422}}),
         )
         .unwrap()
         .unwrap_err();
         assert_eq!(error.to_string(), "admission webhook \"x.example.com\" denied the request: no");
-        assert_eq!(error.code, StatusCode::BAD_REQUEST);
+        assert_eq!(error.code, StatusCode::UNPROCESSABLE_ENTITY);
         let error = understood(json!({"uid": "u", "allowed": false})).unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
             "admission webhook \"x.example.com\" denied the request without explanation"
         );
-        assert_eq!(error.code, StatusCode::FORBIDDEN);
+        assert_eq!(error.code, StatusCode::BAD_REQUEST);
     }
 
     #[test]
