@@ -77,11 +77,10 @@ impl Patch {
                     "the server rejected our request due to an error in our request: {error}"
                 ))
             })?,
-            Self::Merge(patch) => merge::merge(&mut object, patch),
+            Self::Merge(patch) | Self::Apply(patch) => merge::merge(&mut object, patch),
             Self::Strategic(patch) => {
                 strategic::merge(&mut object, patch, crate::schema::of(current))?;
             }
-            Self::Apply(patch) => merge::merge(&mut object, patch),
         }
         for key in ["kind", "apiVersion"] {
             if object::text(&object, &format!("/{key}"))

@@ -175,8 +175,7 @@ pub(crate) async fn http(
 fn backend(text: &str) -> (&str, &str, &str) {
     match text.split(':').collect::<Vec<_>>().as_slice() {
         [name] => ("http", name, ""),
-        [name, port] => ("http", name, port),
-        ["", name, port] => ("http", name, port),
+        [name, port] | ["", name, port] => ("http", name, port),
         [scheme, name, port] => (scheme, name, port),
         _ => ("", text, ""),
     }

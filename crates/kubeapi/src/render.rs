@@ -100,7 +100,7 @@ impl Renderer<'_> {
             Form::Table(include) => {
                 let version = object::text(&object.value, "/metadata/resourceVersion");
                 let meta = json!({"resourceVersion": version});
-                self.table(meta, std::iter::once(object), include).to_string()
+                self.table(&meta, std::iter::once(object), include).to_string()
             }
         }
     }
@@ -113,7 +113,7 @@ impl Renderer<'_> {
     ) -> String {
         let meta = list_meta(meta);
         match self.form {
-            Form::Table(include) => self.table(meta, objects, include).to_string(),
+            Form::Table(include) => self.table(&meta, objects, include).to_string(),
             Form::Metadata => {
                 let items: Vec<Value> = objects.map(|object| partial(&object.value)).collect();
                 json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
@@ -203,7 +203,7 @@ impl Renderer<'_> {
 
     fn table<'o>(
         &self,
-        metadata: Value,
+        metadata: &Value,
         objects: impl Iterator<Item = &'o Object>,
         include: Include,
     ) -> Value {

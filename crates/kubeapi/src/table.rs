@@ -62,7 +62,7 @@ pub(crate) fn cells(
 }
 
 /// A text, or `<none>`.
-fn or_none(text: String) -> Value {
+fn or_none(text: &str) -> Value {
     if text.is_empty() { json!("<none>") } else { json!(text) }
 }
 

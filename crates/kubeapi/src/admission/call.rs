@@ -256,20 +256,20 @@ mod tests {
         Webhook { name: "x.example.com".to_owned(), value: json!({}) }
     }
 
-    fn understood(response: Value) -> Result<Result<Answer, ApiError>, String> {
+    fn understood(response: &Value) -> Result<Result<Answer, ApiError>, String> {
         read(&webhook(), &json!({ "response": response }), "u", &mut Draft::of(json!({})))
     }
 
     #[test]
     fn a_refusal_is_told_in_the_webhooks_words() {
         let error = understood(
-            json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 422}}),
+            &json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 422}}),
         )
         .unwrap()
         .unwrap_err();
         assert_eq!(error.to_string(), "admission webhook \"x.example.com\" denied the request: no");
         assert_eq!(error.code, StatusCode::UNPROCESSABLE_ENTITY);
-        let error = understood(json!({"uid": "u", "allowed": false})).unwrap().unwrap_err();
+        let error = understood(&json!({"uid": "u", "allowed": false})).unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
             "admission webhook \"x.example.com\" denied the request without explanation"
@@ -287,7 +287,7 @@ mod tests {
             json!({"uid": "u", "allowed": true, "patch": "%", "patchType": "JSONPatch"}),
             json!({"uid": "u", "allowed": true, "patch": "e30=", "patchType": "JSONPatch"}),
         ] {
-            assert!(understood(response.clone()).is_err(), "{response}");
+            assert!(understood(&response).is_err(), "{response}");
         }
     }
 

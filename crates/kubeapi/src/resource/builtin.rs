@@ -65,7 +65,7 @@ fn resource((group, plural, kind, short, flags): &(&str, &str, &str, &str, &str)
         subresources: subresources(plural, kind, has('s'), has('c')),
         has_generation: has('g'),
         storage: match (*group, *plural) {
-            ("", plural) | ("events.k8s.io", plural) => plural.to_owned(),
+            ("" | "events.k8s.io", plural) => plural.to_owned(),
             (group, plural) => format!("{plural}.{group}"),
         },
         custom: None,

@@ -88,18 +88,18 @@ pub(super) fn node(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![
         json!(object::name(object)),
         json!(node_status(object)),
-        or_none(node_roles(object)),
+        or_none(&node_roles(object)),
         json!(age::of(object, now)),
         json!(info("kubeletVersion")),
-        or_none(address("InternalIP")),
-        or_none(address("ExternalIP")),
-        or_unknown(info("osImage")),
-        or_unknown(kernel),
-        or_unknown(info("containerRuntimeVersion")),
+        or_none(&address("InternalIP")),
+        or_none(&address("ExternalIP")),
+        or_unknown(&info("osImage")),
+        or_unknown(&kernel),
+        or_unknown(&info("containerRuntimeVersion")),
     ]
 }
 
-fn or_unknown(text: String) -> Value {
+fn or_unknown(text: &str) -> Value {
     if text.is_empty() { json!("<unknown>") } else { json!(text) }
 }
 
@@ -154,9 +154,9 @@ pub(super) fn service(object: &Value, now: Timestamp) -> Vec<Value> {
         json!(object::name(object)),
         json!(object::text(object, "/spec/type")),
         json!(cluster_ip),
-        or_none(external),
-        or_none(ports.join(",")),
+        or_none(&external),
+        or_none(&ports.join(",")),
         json!(age::of(object, now)),
-        or_none(pairs(object.pointer("/spec/selector"))),
+        or_none(&pairs(object.pointer("/spec/selector"))),
     ]
 }

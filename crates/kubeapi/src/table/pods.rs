@@ -34,9 +34,9 @@ pub(super) fn pod(pod: &Value, now: Timestamp) -> Vec<Value> {
         json!(summary.reason),
         json!(restarts),
         json!(age::of(pod, now)),
-        or_none(object::text(pod, "/status/podIP").to_owned()),
-        or_none(object::text(pod, "/spec/nodeName").to_owned()),
-        or_none(object::text(pod, "/status/nominatedNodeName").to_owned()),
+        or_none(object::text(pod, "/status/podIP")),
+        or_none(object::text(pod, "/spec/nodeName")),
+        or_none(object::text(pod, "/status/nominatedNodeName")),
         if gates == 0 { json!("<none>") } else { json!(format!("{gates_true}/{gates}")) },
     ]
 }

@@ -44,7 +44,7 @@ fn wide(object: &Value) -> [Value; 3] {
     [
         json!(of_containers("/name")),
         json!(of_containers("/image")),
-        or_none(selector(object.pointer("/spec/selector"))),
+        or_none(&selector(object.pointer("/spec/selector"))),
     ]
 }
 
