@@ -133,7 +133,7 @@ fn quoted(value: &str, out: &mut String) {
 fn text(value: &str, out: &mut String) {
     if value.is_empty() {
         out.push('-');
-    } else if value.bytes().fold(false, |any, byte| any | needs_escape(byte)) {
+    } else if value.bytes().fold(0, |any, byte| any | u8::from(needs_escape(byte))) != 0 {
         for char in value.chars() {
             match char {
                 '"' | '\\' => out.extend(['\\', char]),
@@ -146,8 +146,9 @@ fn text(value: &str, out: &mut String) {
     }
 }
 
+/// Without branches, so that the compiler looks at many bytes at once.
 fn needs_escape(byte: u8) -> bool {
-    byte.is_ascii_control() || matches!(byte, b'"' | b'\\')
+    (byte < b' ') | (byte == 0x7f) | (byte == b'"') | (byte == b'\\')
 }
 
 #[cfg(test)]

@@ -7,15 +7,18 @@ use std::{
 };
 
 /// Appends a number in decimal.
-pub(crate) fn push_decimal(number: u64, out: &mut String) {
-    let mut place = 1;
-    while number / place >= 10 {
-        place *= 10;
+pub(crate) fn push_decimal(mut number: u64, out: &mut String) {
+    let mut digits = [b'0'; 20];
+    let mut length = 0;
+    for place in digits.iter_mut().rev() {
+        *place = digit(number);
+        number /= 10;
+        length += 1;
+        if number == 0 {
+            break;
+        }
     }
-    while place > 0 {
-        push_digit(number / place, out);
-        place /= 10;
-    }
+    push_ascii(digits.get(20 - length..).unwrap_or_default(), out);
 }
 
 /// Appends an address as `IP:PORT`, IPv6 in brackets.
@@ -40,27 +43,43 @@ pub(crate) fn push_time(unix_millis: u64, out: &mut String) {
     let millis = unix_millis.min(LAST_MILLISECOND);
     let (year, month, day) = civil(millis / MILLIS_PER_DAY);
     let in_day = millis % MILLIS_PER_DAY;
-    let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);
-    for (number, width, end) in [
-        (year, 1000, '-'),
-        (month, 10, '-'),
-        (day, 10, 'T'),
-        (hour, 10, ':'),
-        (minute, 10, ':'),
-        (in_day / 1000 % 60, 10, '.'),
-        (in_day % 1000, 100, 'Z'),
-    ] {
-        let mut place = width;
-        while place > 0 {
-            push_digit(number / place, out);
-            place /= 10;
-        }
-        out.push(end);
-    }
+    let [h, m, s] = [in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60];
+    let text = [
+        digit(year / 1000),
+        digit(year / 100),
+        digit(year / 10),
+        digit(year),
+        b'-',
+        digit(month / 10),
+        digit(month),
+        b'-',
+        digit(day / 10),
+        digit(day),
+        b'T',
+        digit(h / 10),
+        digit(h),
+        b':',
+        digit(m / 10),
+        digit(m),
+        b':',
+        digit(s / 10),
+        digit(s),
+        b'.',
+        digit(millis / 100),
+        digit(millis / 10),
+        digit(millis),
+        b'Z',
+    ];
+    push_ascii(&text, out);
 }
 
-fn push_digit(number: u64, out: &mut String) {
-    out.push(char::from(b'0' + (number % 10) as u8));
+fn push_ascii(text: &[u8], out: &mut String) {
+    out.push_str(std::str::from_utf8(text).unwrap_or_default());
+}
+
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// Year, month and day of a day since 1970, in years that begin in March, so that the leap day is the last
