@@ -9,6 +9,7 @@ mod attribute;
 mod claims;
 mod identity;
 mod rule;
+mod rule_set;
 mod test;
 mod values;
 
@@ -18,6 +19,7 @@ use palisade_manifest::{Action, AuthorizationPolicy};
 
 use self::{
     rule::{CompiledRule, Context, Layer},
+    rule_set::RuleSet,
     test::View,
 };
 use crate::{Attributes, Decision, PolicyRef, Reason, RuleName, Scope, Shadow, Verdict};
@@ -61,15 +63,6 @@ struct Rules {
     shadow_allow: RuleSet,
 }
 
-/// The rules of the policies with one action.
-#[derive(Clone, Debug, Default)]
-struct RuleSet {
-    /// Whether there is such a policy, though none of its rules may be usable.
-    exists: bool,
-    /// By name, as text: the first that matches is the one to report.
-    rules: Vec<(Arc<RuleName>, CompiledRule)>,
-}
-
 impl CompiledPolicies {
     /// Compiles those of `policies` that apply to the workload (`scope`); the others are ignored.
     #[must_use]
@@ -83,8 +76,8 @@ impl CompiledPolicies {
                 compiled.add(policy, scope);
             }
         }
-        compiled.http.sort();
-        compiled.tcp.sort();
+        compiled.http.index();
+        compiled.tcp.index();
         compiled
     }
 
@@ -103,11 +96,10 @@ impl CompiledPolicies {
                 action: applied.action,
                 layer,
             };
-            set.exists = true;
-            for (index, rule) in policy.spec.rules.iter().enumerate() {
-                let compiled = rule.as_ref().and_then(|rule| CompiledRule::compile(rule, context));
-                set.rules.extend(compiled.map(|rule| (names.at(index), rule)));
-            }
+            let rules = policy.spec.rules.iter().enumerate().filter_map(|(index, rule)| {
+                Some((names.at(index), CompiledRule::compile(rule.as_ref()?, context)?))
+            });
+            set.add(rules);
         }
         self.applied.push(applied);
     }
@@ -146,7 +138,7 @@ impl Rules {
         }
     }
 
-    fn sort(&mut self) {
+    fn index(&mut self) {
         for set in [
             &mut self.custom,
             &mut self.audit,
@@ -155,7 +147,7 @@ impl Rules {
             &mut self.shadow_deny,
             &mut self.shadow_allow,
         ] {
-            set.rules.sort_by_cached_key(|(name, _)| name.to_string());
+            set.index();
         }
     }
 
@@ -175,35 +167,9 @@ impl Rules {
     }
 
     fn shadow(&self, view: &View<'_>) -> Option<Box<Shadow>> {
-        let deny = self.shadow_deny.exists.then(|| self.shadow_deny.deny(view));
-        let allow = self.shadow_allow.exists.then(|| self.shadow_allow.allow(view));
+        let deny = self.shadow_deny.exists().then(|| self.shadow_deny.deny(view));
+        let allow = self.shadow_allow.exists().then(|| self.shadow_allow.allow(view));
         (deny.is_some() || allow.is_some()).then(|| Box::new(Shadow { deny, allow }))
-    }
-}
-
-impl RuleSet {
-    fn first_match(&self, view: &View<'_>) -> Option<Arc<RuleName>> {
-        let (name, _) = self.rules.iter().find(|(_, rule)| rule.matches(view))?;
-        Some(Arc::clone(name))
-    }
-
-    /// What these DENY policies alone decide.
-    fn deny(&self, view: &View<'_>) -> (Verdict, Reason) {
-        match self.first_match(view) {
-            Some(rule) => (Verdict::Deny, Reason::Denied(rule)),
-            None => (Verdict::Allow, Reason::NoPolicy),
-        }
-    }
-
-    /// What these ALLOW policies alone decide; without any, everything is allowed.
-    fn allow(&self, view: &View<'_>) -> (Verdict, Reason) {
-        if !self.exists {
-            return (Verdict::Allow, Reason::NoPolicy);
-        }
-        match self.first_match(view) {
-            Some(rule) => (Verdict::Allow, Reason::Allowed(rule)),
-            None => (Verdict::Deny, Reason::NoAllowMatched),
-        }
     }
 }
 

@@ -140,8 +140,7 @@ fn shadow_result(shadow: Option<&Shadow>, set: &str) -> Option<ShadowResult> {
 /// The client that a request describes.
 fn client(request: &Request, workload: &Workload) -> Client {
     let sans = request.principal.as_slice();
-    let http =
-        workload.protocol != Protocol::Tcp && request.protocol.as_deref() != Some("tcp");
+    let http = workload.protocol != Protocol::Tcp && request.protocol.as_deref() != Some("tcp");
     let tls = (!sans.is_empty()).then(|| Tls {
         alpn: request.alpn.clone().unwrap_or_else(|| {
             let offered: &[&str] = if http { &["istio-http/1.1", "istio"] } else { &["istio"] };

@@ -14,6 +14,11 @@ impl Principals {
         Self(Patterns::new(values.iter().map(String::as_str)))
     }
 
+    /// The principals, if there is no wildcard among them.
+    pub(super) fn exact(&self) -> Option<impl Iterator<Item = &str>> {
+        self.0.exact()
+    }
+
     pub(super) fn matches(&self, identity: &str) -> bool {
         if self.0.any && !identity.is_empty() {
             return true;
@@ -134,7 +139,7 @@ fn starts<'a>(text: &'a str, piece: &'a str) -> impl Iterator<Item = (&'a str, &
     })
 }
 
-const SPIFFE: &str = "spiffe://";
+pub(super) const SPIFFE: &str = "spiffe://";
 
 #[cfg(test)]
 mod tests {

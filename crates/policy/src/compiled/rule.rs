@@ -74,6 +74,19 @@ impl CompiledRule {
         Some(Self { when, to: to.ok()?, from: from.ok()? })
     }
 
+    /// The principals of which a caller must have one for the rule to match; none if others can match.
+    pub(super) fn principals(&self) -> Option<Vec<&str>> {
+        if let Some(principals) = self.when.principals() {
+            return Some(principals.collect());
+        }
+        let AnyOf::These(alternatives) = &self.from else { return None };
+        let mut all = Vec::new();
+        for alternative in alternatives {
+            all.extend(alternative.principals()?);
+        }
+        Some(all)
+    }
+
     pub(super) fn matches(&self, view: &View<'_>) -> bool {
         self.to.holds(view) && self.from.holds(view) && self.when.holds(view)
     }
@@ -83,6 +96,10 @@ impl AllOf {
     fn new(mut tests: Vec<Test>) -> Self {
         tests.sort_by_key(Test::cost);
         Self(tests.into())
+    }
+
+    fn principals(&self) -> Option<impl Iterator<Item = &str>> {
+        self.0.iter().find_map(Test::principals)
     }
 
     fn holds(&self, view: &View<'_>) -> bool {

@@ -5,7 +5,7 @@ use palisade_types::IpBlock;
 
 use super::{
     claims::{Claim, RequestPrincipal},
-    identity::{Namespace, Principals, ServiceAccount, TrustDomainPattern},
+    identity::{Namespace, Principals, SPIFFE, ServiceAccount, TrustDomainPattern},
     values::{Hosts, Paths, Patterns},
 };
 use crate::{Attributes, Http};
@@ -71,11 +71,24 @@ impl<'a> View<'a> {
         let path = path.map(|path| path.split_once('?').map_or(path, |(path, _)| path).as_bytes());
         Self { attributes, path }
     }
+
+    /// The caller's identities as policies name them.
+    pub(super) fn principals(&self) -> impl Iterator<Item = &'a str> {
+        self.attributes.identities.iter().filter_map(|identity| identity.strip_prefix(SPIFFE))
+    }
 }
 
 impl Test {
     pub(super) fn holds(&self, view: &View<'_>) -> bool {
         self.values.match_one(view) == (self.sense == Sense::OneOf)
+    }
+
+    /// The principals of which a caller must have one; none if it can hold for others.
+    pub(super) fn principals(&self) -> Option<impl Iterator<Item = &str>> {
+        match (&self.values, self.sense) {
+            (Values::Principals(principals), Sense::OneOf) => principals.exact(),
+            _ => None,
+        }
     }
 
     /// What it costs to evaluate, roughly; cheap tests go first.

@@ -26,6 +26,12 @@ impl Patterns {
         Self { any, exact: exact.into(), others: others.into() }
     }
 
+    /// The values, if there is no wildcard among them.
+    pub(super) fn exact(&self) -> Option<impl Iterator<Item = &str>> {
+        let only_exact = !self.any && self.others.is_empty();
+        only_exact.then(|| self.exact.iter().map(|value| &**value))
+    }
+
     /// Whether a value matches, `*` standing for one that is not empty.
     pub(super) fn matches(&self, value: &[u8]) -> bool {
         (self.any && !value.is_empty()) || self.matches_text(value)
