@@ -11,6 +11,7 @@ mod admin;
 mod answer;
 mod bootstrap;
 mod buffer;
+mod control;
 mod detect;
 mod edges;
 mod forward;
@@ -39,3 +40,6 @@ pub use options::{
     SidecarOptions, Source, TcpSocket,
 };
 pub use sidecar::{SidecarError, run_sidecar};
+
+#[cfg(test)]
+mod tests;

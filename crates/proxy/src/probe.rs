@@ -95,11 +95,10 @@ impl Probes {
         let stream = socket::connect(address).await.map_err(ProbeError::Connect)?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
-        let ask = sender.send_request(request);
-        tokio::select! {
-            answered = ask => Ok(answered.map_err(ProbeError::Http)?.status()),
-            ended = connection => Err(ended.err().map_or(ProbeError::Timeout, ProbeError::Http)),
-        }
+        let connection = tokio::spawn(connection);
+        let answered = sender.send_request(request).await;
+        connection.abort();
+        Ok(answered.map_err(ProbeError::Http)?.status())
     }
 }
 

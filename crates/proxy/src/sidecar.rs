@@ -24,6 +24,7 @@ use tracing::{error, info};
 use crate::{
     Bootstrap, IdentityFiles, SidecarOptions, Source,
     admin::{Admin, Server},
+    control::{follow_configs, keep_certificate},
     probe::Probes,
     shared::Shared,
     socket,
@@ -96,7 +97,10 @@ impl Sidecar {
         self.serve_admin().await?;
         match &self.options.source {
             Source::Static(bootstrap) => load(&self.shared, bootstrap)?,
-            Source::Control(_) => {}
+            Source::Control(control) => {
+                spawn_local(keep_certificate(control.clone(), Arc::clone(&self.shared)));
+                spawn_local(follow_configs(control.clone(), Arc::clone(&self.shared)));
+            }
         }
         tokio::select! {
             () = self.equipped() => {}

@@ -256,16 +256,18 @@ mod tests {
         let (mut client, mut downstream) = duplex(16);
         let (mut server, mut upstream) = duplex(16);
         let buffers = Buffers::default();
-        let talk = async {
-            client.write_all(b" of bytes").await.unwrap();
-            client.shutdown().await.unwrap();
+        let serve = async move {
             let mut question = Vec::new();
             server.read_to_end(&mut question).await.unwrap();
             server.write_all(&[b'!'; 100_000]).await.unwrap();
-            drop(server);
+            question
+        };
+        let ask = async {
+            client.write_all(b" of bytes").await.unwrap();
+            client.shutdown().await.unwrap();
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).await.unwrap();
-            (question, answer.len())
+            answer.len()
         };
         let early = Buffer::from(b"a lot".to_vec());
         let relayed = async {
@@ -276,7 +278,7 @@ mod tests {
             assert_eq!(watcher.carried, (relayed.received, relayed.sent));
             relayed
         };
-        let ((question, answer), relayed) = futures::join!(async { talk.await }, relayed);
+        let (question, answer, relayed) = futures::join!(serve, ask, relayed);
         assert_eq!((question.as_slice(), answer), (&b"a lot of bytes"[..], 100_000));
         assert_eq!((relayed.received, relayed.sent), (14, 100_000));
         assert!(matches!(relayed.end, End::Finished), "{relayed:?}");

@@ -1,0 +1,314 @@
+//! The sidecar's side of the control plane's protocols, against a control plane that does as it is told.
+
+use std::{
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use palisade_tls::{HttpsAcceptor, TlsStream};
+use palisade_wire::{
+    ca::{
+        IstioCertificateRequest, IstioCertificateResponse, IstioCertificateService,
+        IstioCertificateServiceServer,
+    },
+    config::{ClientMessage, Config, ConfigService, ConfigServiceServer, Message},
+};
+use parking_lot::Mutex;
+use tempfile::NamedTempFile;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{broadcast, mpsc},
+    task::JoinHandle,
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
+
+use super::support::{BACKEND, Mesh, Server, until};
+use crate::{
+    ControlPlane, Listen, OriginalDestination,
+    control::{follow_configs, keep_certificate},
+    shared::Shared,
+};
+
+const TOKEN: &str = "the-workloads-token";
+
+#[tokio::test]
+async fn a_certificate_and_configs_come_and_a_bad_config_changes_nothing() {
+    let mut world = World::new().await;
+    let tasks = world.start_sidecar();
+    until("there is a certificate", || world.shared.credentials.load().is_some()).await;
+    let id = world.shared.credentials.load().unwrap().svid().id.to_string();
+    assert_eq!(id, BACKEND);
+
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    world.send(7, world.config(7));
+    assert_eq!(world.heard().await, "acknowledge 7 ");
+    assert!(world.shared.is_ready());
+
+    let mut other = world.config(8);
+    other["workload"]["name"] = "somebody".into();
+    let mut unknown = world.config(9);
+    unknown["inbound"]["surprise"] = 1.into();
+    for (generation, config, reason) in [
+        (8, other, "the config is for `somebody.poc"),
+        (9, unknown, "the config can't be read: unknown field `surprise`"),
+        (10, world.config(11), "the config says generation 11, its message 10"),
+    ] {
+        world.send(generation, config);
+        let heard = world.heard().await;
+        assert!(heard.starts_with(&format!("acknowledge {generation} {reason}")), "{heard}");
+        assert_eq!(world.generation(), 7);
+    }
+    drop(tasks);
+}
+
+#[tokio::test]
+async fn after_a_loss_the_sidecar_comes_back_with_what_it_has() {
+    let mut world = World::new().await;
+    let _tasks = world.start_sidecar();
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    world.send(3, world.config(3));
+    assert_eq!(world.heard().await, "acknowledge 3 ");
+    world.hang_up();
+    assert_eq!(world.heard().await, "subscribe poc/backend 3");
+    assert_eq!(world.generation(), 3);
+    world.send(4, world.config(4));
+    assert_eq!(world.heard().await, "acknowledge 4 ");
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_with_a_fresh_key() {
+    let world = World::with_lifetime(Duration::from_secs(2)).await;
+    let _tasks = world.start_sidecar();
+    until("three certificates were asked for", || world.requests.lock().len() >= 3).await;
+    let requests = world.requests.lock().clone();
+    assert!(requests[0] != requests[1] && requests[1] != requests[2]);
+}
+
+/// A control plane, and a sidecar's state without its workers.
+struct World {
+    shared: Arc<Shared>,
+    control: ControlPlane,
+    heard: mpsc::Receiver<String>,
+    said: broadcast::Sender<Option<Config>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    _files: [NamedTempFile; 2],
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with_lifetime(Duration::from_secs(3600)).await
+    }
+
+    async fn with_lifetime(lifetime: Duration) -> Self {
+        let mesh = Mesh::new();
+        let roots = mesh.authority().root_pem();
+        let server = mesh
+            .authority()
+            .server_credential(&["localhost"], &[], Duration::from_secs(3600), Timestamp::now())
+            .unwrap();
+        let (hear, heard) = mpsc::channel(16);
+        let (said, _) = broadcast::channel(16);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let plane = Plane {
+            mesh: Arc::new(mesh),
+            lifetime,
+            requests: Arc::clone(&requests),
+            hear,
+            say: said.clone(),
+        };
+        let acceptor =
+            HttpsAcceptor::new(&server.certificate_pem, &server.key_pem, None, &["h2"]).unwrap();
+        let address = plane.serve(acceptor).await;
+        let files = [file(&roots), file(TOKEN)];
+        let control = ControlPlane {
+            address: format!("localhost:{}", address.port()),
+            roots: files[0].path().to_owned(),
+            token: files[1].path().to_owned(),
+            namespace: "poc".to_owned(),
+            pod: "backend".to_owned(),
+            identity: BACKEND.parse().unwrap(),
+            ttl: lifetime,
+        };
+        let listen = Listen::default();
+        let shared = Arc::new(Shared::new(1, listen, OriginalDestination::Redirect));
+        Self { shared, control, heard, said, requests, _files: files }
+    }
+
+    fn start_sidecar(&self) -> [Task; 2] {
+        let (control, shared) = (self.control.clone(), Arc::clone(&self.shared));
+        let certificates = tokio::spawn(keep_certificate(control.clone(), Arc::clone(&shared)));
+        [Task(certificates), Task(tokio::spawn(follow_configs(control, shared)))]
+    }
+
+    fn config(&self, generation: u64) -> serde_json::Value {
+        let application = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let config = Server { generation, ..Server::default() }.config(application);
+        serde_json::to_value(config).unwrap()
+    }
+
+    fn send(&self, generation: u64, config: serde_json::Value) {
+        let proxy_config = config.to_string().into_bytes().into();
+        self.said.send(Some(Config { generation, proxy_config })).unwrap();
+    }
+
+    fn hang_up(&self) {
+        self.said.send(None).unwrap();
+    }
+
+    async fn heard(&mut self) -> String {
+        tokio::time::timeout(super::support::DEADLINE, self.heard.recv()).await.unwrap().unwrap()
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.active().as_deref().map_or(0, |active| active.generation())
+    }
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    writeln!(file, "{text}").unwrap();
+    file
+}
+
+#[derive(Clone)]
+struct Plane {
+    mesh: Arc<Mesh>,
+    lifetime: Duration,
+    requests: Arc<Mutex<Vec<String>>>,
+    hear: mpsc::Sender<String>,
+    say: broadcast::Sender<Option<Config>>,
+}
+
+impl Plane {
+    async fn serve(self, acceptor: HttpsAcceptor) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, incoming) = mpsc::channel(4);
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                if let Ok((tls, _)) = acceptor.accept(tcp).await {
+                    accepted.send(Ok::<_, std::io::Error>(Connection(tls))).await.unwrap();
+                }
+            }
+        });
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(IstioCertificateServiceServer::new(self.clone()))
+                .add_service(ConfigServiceServer::new(self))
+                .serve_with_incoming(ReceiverStream::new(incoming)),
+        );
+        address
+    }
+}
+
+fn is_authorized<T>(request: &Request<T>) -> bool {
+    request.metadata().get("authorization").unwrap() == &format!("Bearer {TOKEN}")
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for Plane {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        assert!(is_authorized(&request));
+        let request = request.into_inner();
+        assert_eq!(request.validity_duration, i64::try_from(self.lifetime.as_secs()).unwrap());
+        let csr = palisade_pki::Csr::from_pem(&request.csr).unwrap();
+        let id = BACKEND.parse().unwrap();
+        let (authority, now) = (self.mesh.authority(), Timestamp::now());
+        let issued = authority.issue(&csr, &id, self.lifetime, now).unwrap();
+        self.requests.lock().push(request.csr);
+        Ok(Response::new(IstioCertificateResponse { cert_chain: issued.chain_pem }))
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigService for Plane {
+    type StreamStream = ReceiverStream<Result<Config, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<ClientMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        assert!(is_authorized(&request));
+        let mut messages = request.into_inner();
+        let mut say = self.say.subscribe();
+        let (send, configs) = mpsc::channel(4);
+        let hear = self.hear.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(ClientMessage { message: Some(message) })) = messages.next().await {
+                let heard = match message {
+                    Message::Subscribe(it) => {
+                        format!("subscribe {}/{} {}", it.namespace, it.pod, it.generation)
+                    }
+                    Message::Acknowledge(it) => {
+                        format!("acknowledge {} {}", it.generation, it.error)
+                    }
+                };
+                hear.send(heard).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok(Some(config)) = say.recv().await {
+                if send.send(Ok(config)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(configs)))
+    }
+}
+
+/// What tonic serves.
+struct Connection(TlsStream<TcpStream>);
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
