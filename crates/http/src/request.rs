@@ -174,8 +174,8 @@ impl RequestHead {
         if !lines_end_in_crlf(buf, end, &self.fields) {
             return Err(RequestError::Malformed(Malformed::LineEnd));
         }
-        self.read_host(buf)?;
         self.read_framing(buf, request.version)?;
+        self.read_host(buf)?;
         self.read_connection(buf)?;
         Ok(Some(end))
     }
