@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, Call},
-    object,
+    object, patch,
     status::ApiError,
     write::Draft,
 };
@@ -122,8 +122,8 @@ pub(crate) async fn validate(
 }
 
 fn patch_draft(webhook: &str, patch: &Patch, value: &mut Value) -> Result<(), ApiError> {
-    json_patch::patch(value, patch).map_err(|error| {
-        ApiError::internal(format!("failed to apply the patch of webhook \"{webhook}\": {error}"))
+    patch::json_patch(value, patch).map_err(|why| {
+        ApiError::internal(format!("failed to apply the patch of webhook \"{webhook}\": {why}"))
     })?;
     if value.is_object() {
         return Ok(());

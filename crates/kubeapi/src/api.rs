@@ -177,7 +177,24 @@ impl Api {
             .remove(key, last, expect)
             .map_err(|error| write_error(resource, &key.name, &error))?;
         self.written(key);
+        if key.resource == CRDS {
+            self.remove_all(&key.name);
+        }
         Ok(removed)
+    }
+
+    /// Objects go with the definition of their kind.
+    fn remove_all(&self, resource: &str) {
+        for object in self.store.list(resource, None).1 {
+            let key = Key {
+                resource: resource.to_owned(),
+                namespace: object::namespace(&object.value).to_owned(),
+                name: object::name(&object.value).to_owned(),
+            };
+            if let Err(error) = self.store.remove(&key, object.value.clone(), object.version) {
+                tracing::warn!(?key, %error, "an object outlives the definition of its kind");
+            }
+        }
     }
 
     fn written(&self, key: &Key) {

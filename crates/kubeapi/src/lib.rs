@@ -14,6 +14,7 @@ mod convert;
 mod delete;
 mod discovery;
 mod endpoints;
+mod expiry;
 mod http_io;
 mod ids;
 mod names;

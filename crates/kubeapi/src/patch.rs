@@ -1,6 +1,7 @@
 //! The four kinds of patch, as functions from an object and a patch to an object.
 
 mod apply;
+mod json;
 mod merge;
 mod strategic;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::{body, object, resource::Resource, status::ApiError};
 
 pub(crate) use apply::apply;
+pub(crate) use json::patch as json_patch;
 
 /// Operations that one JSON patch may have; Kubernetes' own limit.
 const MAX_OPERATIONS: usize = 10_000;
@@ -23,7 +25,7 @@ const APPLY: &str = "application/apply-patch+yaml";
 #[derive(Clone, Debug)]
 pub(crate) enum Patch {
     /// RFC 6902.
-    Json(json_patch::Patch),
+    Json(::json_patch::Patch),
     /// RFC 7386.
     Merge(Value),
     /// Kubernetes' own: lists are merged by key.
@@ -48,7 +50,7 @@ impl Patch {
         };
         match body::media_type(headers) {
             JSON => {
-                let patch: json_patch::Patch = serde_json::from_slice(bytes)
+                let patch: ::json_patch::Patch = serde_json::from_slice(bytes)
                     .map_err(|error| ApiError::bad_request(format!("json: {error}")))?;
                 if patch.0.len() > MAX_OPERATIONS {
                     return Err(ApiError::bad_request(format!(
@@ -72,9 +74,9 @@ impl Patch {
     pub(crate) fn patched(&self, current: &Value) -> Result<Value, ApiError> {
         let mut object = current.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut object, patch).map_err(|error| {
+            Self::Json(patch) => json::patch(&mut object, patch).map_err(|why| {
                 ApiError::unprocessable(format!(
-                    "the server rejected our request due to an error in our request: {error}"
+                    "the server rejected our request due to an error in our request: {why}"
                 ))
             })?,
             Self::Merge(patch) | Self::Apply(patch) => merge::merge(&mut object, patch),

@@ -7,6 +7,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use jiff::Timestamp;
 use palisade_tls::{HttpsAcceptor, HttpsError};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -18,7 +19,7 @@ use crate::{
     api::{Api, ServiceRange},
     auth::Identity,
     authority::{ApiAuthority, ApiAuthorityError},
-    bootstrap,
+    bootstrap, expiry,
     http_io::MAX_BODY,
     options::{ApiOptions, ApiUser},
     router::{self, Connection},
@@ -29,6 +30,10 @@ use crate::{
 
 /// Connections at the same time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Connections of clients without a certificate: nobody but a token's owner needs one, and who
+/// has neither must not keep others out.
+const MAX_ANONYMOUS: usize = 64;
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -128,6 +133,7 @@ impl ApiServer {
     ) -> Result<(), ApiServerError> {
         let tasks = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let anonymous = Arc::new(Semaphore::new(MAX_ANONYMOUS));
         for listener in listeners {
             listener.set_nonblocking(true).map_err(Failure::Listen)?;
             let listener = TcpListener::from_std(listener).map_err(Failure::Listen)?;
@@ -135,17 +141,24 @@ impl ApiServer {
                 api: Arc::clone(&self.api),
                 acceptor: Arc::clone(&self.acceptor),
                 slots: Arc::clone(&slots),
+                anonymous: Arc::clone(&anonymous),
                 tasks: tasks.clone(),
                 shutdown: shutdown.clone(),
             };
             tasks.spawn(listening.run(listener));
         }
-        self.renew_until(&shutdown).await;
+        tokio::join!(self.renew_until(&shutdown), self.sweep_until(&shutdown));
         tasks.close();
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
             tracing::warn!(open = tasks.len(), "API connections did not end in time");
         }
         Ok(())
+    }
+
+    async fn sweep_until(&self, shutdown: &CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(expiry::EVERY)).await.is_some() {
+            expiry::sweep(&self.api, Timestamp::now());
+        }
     }
 
     async fn renew_until(&self, shutdown: &CancellationToken) {
@@ -169,6 +182,7 @@ struct Listening {
     api: Arc<Api>,
     acceptor: Arc<HttpsAcceptor>,
     slots: Arc<Semaphore>,
+    anonymous: Arc<Semaphore>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -183,9 +197,15 @@ impl Listening {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let connection = Arc::clone(&self.acceptor);
-                    let (api, shutdown) = (Arc::clone(&self.api), self.shutdown.clone());
-                    self.tasks.spawn(serve(api, connection, stream, slot, shutdown));
+                    let accepted = Accepted {
+                        api: Arc::clone(&self.api),
+                        acceptor: Arc::clone(&self.acceptor),
+                        anonymous: Arc::clone(&self.anonymous),
+                        shutdown: self.shutdown.clone(),
+                        stream,
+                        _slot: slot,
+                    };
+                    self.tasks.spawn(accepted.serve());
                 }
                 Err(error) => {
                     // Out of descriptors: to try at once again would only burn the processor.
@@ -197,46 +217,61 @@ impl Listening {
     }
 }
 
-async fn serve(
+/// A connection that was accepted.
+#[derive(Debug)]
+struct Accepted {
     api: Arc<Api>,
     acceptor: Arc<HttpsAcceptor>,
-    stream: TcpStream,
-    slot: OwnedSemaphorePermit,
+    anonymous: Arc<Semaphore>,
     shutdown: CancellationToken,
-) {
-    let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "an API connection may be slow");
-    }
-    let (stream, peer) = match acceptor.accept(stream).await {
-        Ok(accepted) => accepted,
-        Err(error) => {
-            tracing::debug!(%error, "an API handshake failed");
-            return;
+    stream: TcpStream,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    async fn serve(self) {
+        let Ok(local) = self.stream.local_addr() else { return };
+        if let Err(error) = self.stream.set_nodelay(true) {
+            tracing::debug!(%error, "an API connection may be slow");
         }
-    };
-    let certificate = peer
-        .client
-        .and_then(|client| Identity::from_certificate(&client.common_name, &client.organizations));
-    let connection = Connection { api, certificate, local, shutdown: shutdown.clone() };
-    let service = service_fn(move |request| {
-        let connection = connection.clone();
-        async move { Ok::<_, Infallible>(router::answer(connection, request).await) }
-    });
-    let builder = builder();
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        let (stream, peer) = match self.acceptor.accept(self.stream).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "an API handshake failed");
+                return;
+            }
+        };
+        let certificate = peer.client.and_then(|client| {
+            Identity::from_certificate(&client.common_name, &client.organizations)
+        });
+        let _anonymous = match certificate {
+            Some(_) => None,
+            None => match self.anonymous.try_acquire_owned() {
+                Ok(slot) => Some(slot),
+                Err(_) => return,
+            },
+        };
+        let shutdown = self.shutdown;
+        let connection =
+            Connection { api: self.api, certificate, local, shutdown: shutdown.clone() };
+        let service = service_fn(move |request| {
+            let connection = connection.clone();
+            async move { Ok::<_, Infallible>(router::answer(connection, request).await) }
+        });
+        let builder = builder();
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = shutdown.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "an API connection ended");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "an API connection ended");
     }
-    drop(slot);
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

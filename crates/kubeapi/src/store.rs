@@ -316,6 +316,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_one_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("s");
+        let _first = Store::open(&file).unwrap();
+        let second = Store::open(&file).unwrap_err();
+        assert!(matches!(second, DiskError::InUse { .. }), "{second}");
+    }
+
+    #[test]
     fn a_list_of_a_namespace_has_no_neighbours() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("s")).unwrap();

@@ -194,7 +194,12 @@ async fn change_once(
     admission::mutate(api, call, Operation::Update, Some(old), &mut draft).await?;
     own(&mut draft.value);
     let _addresses = services::allocate(api, call, Some(old), &mut draft.value).await?;
+    let warnings = draft.warnings.len();
     check(call, &mut draft, |resource, new| rules::validate_update(resource, old, new))?;
+    if !rules::changes_specification(old, &draft.value) {
+        // Who only labels an object need not hear again what is odd about it.
+        draft.warnings.truncate(warnings);
+    }
     admission::validate(api, call, Operation::Update, Some(old), &mut draft).await?;
     let Draft { value, applied, warnings } = draft;
     let applied = applied.or_else(|| current.applied.clone());

@@ -1,5 +1,6 @@
 //! The real kubectl against a server of its own on loopback.
 
+#[cfg(test)]
 mod kubectl {
     pub(crate) mod backend;
     pub(crate) mod server;

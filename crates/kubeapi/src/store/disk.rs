@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -47,6 +47,12 @@ pub(crate) enum DiskError {
         path: PathBuf,
         /// What happened.
         source: std::io::Error,
+    },
+    /// Somebody else has it open.
+    #[error("the store `{path}` is in use: stop the other server of this state directory first")]
+    InUse {
+        /// The file.
+        path: PathBuf,
     },
     /// The database in it.
     #[error("can't read the store `{path}`: {source}; if it is damaged, remove it to start empty")]
@@ -120,7 +126,10 @@ impl Disk {
             path: path.to_owned(),
             source: source.into(),
         };
-        let database = Database::create(path).map_err(|error| fail(error.into()))?;
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.to_owned() },
+            other => fail(other.into()),
+        })?;
         let version = prepare(&database).map_err(fail)?;
         let objects = load(&database, path)?;
         let loaded = Loaded { version, objects };

@@ -4,9 +4,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::Object;
 
-/// Changes kept per resource. At about 5 KiB an object (mostly shared with the current ones and
-/// with each other) the worst case is some 10 MiB per busy kind.
+/// Changes kept per resource.
 const CAPACITY: usize = 2048;
+
+/// Bytes of JSON that the kept changes may have; at 5 KiB an object this is no limit, but an
+/// object may have megabytes.
+const MAX_BYTES: usize = 16 << 20;
 
 /// What a change did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +38,7 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(super) struct History {
     changes: VecDeque<Arc<Change>>,
+    bytes: usize,
     /// Changes up to this version may be missing.
     forgotten: u64,
 }
@@ -42,16 +46,17 @@ pub(super) struct History {
 impl History {
     /// A history that knows nothing of changes up to a version.
     pub(super) fn new(forgotten: u64) -> Self {
-        Self { changes: VecDeque::new(), forgotten }
+        Self { changes: VecDeque::new(), bytes: 0, forgotten }
     }
 
     pub(super) fn push(&mut self, change: Change) {
-        if self.changes.len() >= CAPACITY
-            && let Some(oldest) = self.changes.pop_front()
-        {
+        self.bytes += change.object.json.len();
+        self.changes.push_back(Arc::new(change));
+        while self.changes.len() > CAPACITY || (self.bytes > MAX_BYTES && self.changes.len() > 1) {
+            let Some(oldest) = self.changes.pop_front() else { return };
+            self.bytes -= oldest.object.json.len();
             self.forgotten = oldest.version;
         }
-        self.changes.push_back(Arc::new(change));
     }
 
     /// Changes after a version, oldest first; none if some are forgotten.
@@ -72,8 +77,12 @@ mod tests {
     use super::*;
 
     fn change(version: u64) -> Change {
-        let object =
-            Arc::new(Object { value: Value::Null, version, json: Bytes::new(), applied: None });
+        sized(version, 0)
+    }
+
+    fn sized(version: u64, bytes: usize) -> Change {
+        let json = Bytes::from(vec![0; bytes]);
+        let object = Arc::new(Object { value: Value::Null, version, json, applied: None });
         Change { kind: ChangeKind::Added, version, object, previous: None }
     }
 
@@ -87,5 +96,15 @@ mod tests {
         assert!(history.since(10).is_none(), "the change of version 11 is forgotten");
         assert_eq!(history.since(11).unwrap().len(), CAPACITY);
         assert_eq!(history.since(last).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn large_objects_are_forgotten_sooner() {
+        let mut history = History::new(0);
+        for version in 1..=6 {
+            history.push(sized(version, MAX_BYTES / 4));
+        }
+        assert!(history.since(1).is_none());
+        assert_eq!(history.since(2).unwrap().len(), 4);
     }
 }

@@ -75,7 +75,7 @@ fn a_validating_webhook_refuses_in_its_own_words() {
     let webhook = backend::webhook(refusal);
     server.apply(&configuration("ValidatingWebhookConfiguration", &webhook, &json!({})));
     let said = server.kubectl_with(&["apply", "-f", "-"], POD);
-    insta::assert_snapshot!(said.err, @r#"Error from server (Forbidden): error when creating "STDIN": admission webhook "hook.example.com" denied the request: not on my machine"#);
+    insta::assert_snapshot!(said.err, @r#"Error from server: error when creating "STDIN": admission webhook "hook.example.com" denied the request: not on my machine"#);
     assert_eq!(server.ok(&["get", "pods", "-o", "name"]), "");
     server.ok(&["delete", "validatingwebhookconfiguration", "hook"]);
     server.apply(POD);
