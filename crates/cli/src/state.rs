@@ -46,6 +46,12 @@ impl StateDir {
         self.0.join("control.log")
     }
 
+    /// Objects, keys and certificates of the API.
+    #[must_use]
+    pub fn api(&self) -> PathBuf {
+        self.0.join("api")
+    }
+
     /// The certificate authority of the mesh.
     #[must_use]
     pub fn ca(&self) -> PathBuf {

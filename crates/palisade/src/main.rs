@@ -1,3 +1,68 @@
 //! The one binary: it wires the shells together and nothing else.
 
-fn main() {}
+mod control;
+mod request;
+mod sidecar;
+mod stage;
+mod supervisor;
+mod up;
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::Parser;
+use palisade_cli::{Cli, CliError, Command};
+
+/// The sidecar's request path allocates little, and this allocator gives memory back between bursts.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Up(args) => return up::run(&cli.target, &args),
+        Command::Control(args) => return control::run(&args),
+        Command::Proxy(args) => return sidecar::run(&args),
+        Command::Internal { args } => return internal(&args),
+        _ => runtime().and_then(|runtime| {
+            let mut out = anstream::stdout();
+            let done = runtime.block_on(palisade_cli::run(cli, &mut out));
+            done.and_then(|()| out.flush().or_else(broken_pipe_is_fine))
+        }),
+    };
+    conclude(done)
+}
+
+/// Prints why a command did not succeed, and turns it into an exit code.
+fn conclude(done: Result<(), CliError>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    let message = error.to_string();
+    if !message.is_empty() {
+        let label = palisade_cli::Style::Bad.paint("error");
+        // Where standard error is closed there is nobody to tell.
+        drop(writeln!(anstream::stderr(), "{label}: {message}"));
+    }
+    ExitCode::from(error.exit_code())
+}
+
+fn broken_pipe_is_fine(error: std::io::Error) -> Result<(), CliError> {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(CliError::Trouble(format!("print: {error}"))),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Trouble(format!("start the runtime: {error}")))
+}
+
+/// Entry points of processes that others of the mesh start.
+fn internal(args: &[OsString]) -> ExitCode {
+    match args.split_first() {
+        Some((name, rest)) if name == supervisor::ENTRY => supervisor::run(rest),
+        Some((name, rest)) if name == "request" => request::run(rest),
+        _ => palisade_node::run_internal(args),
+    }
+}

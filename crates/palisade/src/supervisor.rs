@@ -1,0 +1,313 @@
+//! `internal supervisor`: process 1 of the sandbox. It holds the API, the controllers and the node, and
+//! starts the control plane. Whatever ends it, the kernel ends everything below it.
+//!
+//! Its main thread stays in the host's network namespace, where the API listens on loopback for people.
+//! The mesh thread has entered the mesh's own, and all else lives there.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use palisade_cli::{CliError, StateDir};
+use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
+use palisade_net::{Fabric, GATEWAY};
+use palisade_node::NodeOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::{end_on_signal, log_to},
+    stage::{Stage, StageSender},
+};
+
+/// Name of this entry point.
+pub(crate) const ENTRY: &str = "supervisor";
+
+/// What `up` tells its supervisor.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "supervisor")]
+pub(crate) struct SupervisorArgs {
+    /// State directory.
+    #[arg(long)]
+    pub(crate) state_dir: PathBuf,
+    /// Socket on which stages are reported.
+    #[arg(long)]
+    pub(crate) stages: PathBuf,
+    /// Port of the API on the host's loopback; without it 6443, or a free one if that is taken.
+    #[arg(long)]
+    pub(crate) api_port: Option<u16>,
+    /// Lifetime of workload certificates in seconds.
+    #[arg(long)]
+    pub(crate) svid_ttl: u64,
+    /// Where events are logged.
+    #[arg(long)]
+    pub(crate) log: PathBuf,
+    /// Log more.
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+impl SupervisorArgs {
+    /// The command line that this is parsed from.
+    pub(crate) fn to_command_line(&self) -> Vec<OsString> {
+        let mut line: Vec<OsString> = vec!["internal".into(), ENTRY.into()];
+        let mut option = |name: &str, value: OsString| line.extend([name.into(), value]);
+        option("--state-dir", self.state_dir.clone().into());
+        option("--stages", self.stages.clone().into());
+        option("--svid-ttl", self.svid_ttl.to_string().into());
+        option("--log", self.log.clone().into());
+        if let Some(port) = self.api_port {
+            option("--api-port", port.to_string().into());
+        }
+        if self.verbose {
+            line.push("--verbose".into());
+        }
+        line
+    }
+}
+
+/// Runs the mesh until SIGTERM or SIGINT.
+pub(crate) fn run(args: &[OsString]) -> ExitCode {
+    let args =
+        SupervisorArgs::parse_from(std::iter::once(ENTRY.into()).chain(args.iter().cloned()));
+    let mut stages = match StageSender::connect(&args.stages) {
+        Ok(stages) => stages,
+        Err(error) => {
+            return crate::conclude(Err(CliError::Trouble(format!("reach `up`: {error}"))));
+        }
+    };
+    let logging = File::options().create(true).append(true).open(&args.log).map(|log| {
+        log_to(std::sync::Mutex::new(log), args.verbose);
+    });
+    let done = logging.context("open the log").and_then(|()| supervise(&args, &mut stages));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            stages.failed(&format!("{error:#}"));
+            crate::conclude(Err(CliError::Trouble(format!("{error:#}"))))
+        }
+    }
+}
+
+fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
+    palisade_sys::enter_supervisor()?;
+    let host = listen_on_host(args.api_port)?;
+    let fabric = Fabric::create()?;
+    stages.reached(Stage::Sandbox)?;
+
+    let shutdown = CancellationToken::new();
+    let runtime = crate::runtime()?;
+    runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let mesh = Mesh { args: args.clone(), fabric, host, shutdown: shutdown.clone() };
+    let stages = stages.try_clone()?;
+    std::thread::Builder::new().name("mesh".to_owned()).spawn(move || {
+        // The receiver waits for as long as this thread lives.
+        drop(done.send(mesh.run(stages)));
+    })?;
+    runtime.block_on(ended).context("the mesh thread panicked")?
+}
+
+/// What runs in the mesh's own network.
+struct Mesh {
+    args: SupervisorArgs,
+    fabric: Fabric,
+    host: TcpListener,
+    shutdown: CancellationToken,
+}
+
+impl Mesh {
+    fn run(self, stages: StageSender) -> Result<()> {
+        self.fabric.enter_current_thread()?;
+        crate::runtime()?.block_on(self.serve(stages))
+    }
+
+    async fn serve(self, mut stages: StageSender) -> Result<()> {
+        let state = StateDir::new(Some(&self.args.state_dir));
+        let port = self.host.local_addr()?.port();
+        let inside = TcpListener::bind(INSIDE).context("listen in the mesh's network")?;
+        let api = ApiServer::open(ApiOptions::new(state.api(), state.kubelet_socket()))?;
+        let inside_url = format!("https://{INSIDE}");
+        let users = [
+            (ApiUser::Admin, state.kubeconfig(), format!("https://127.0.0.1:{port}")),
+            (ApiUser::ControlPlane, state.component_kubeconfig("control"), inside_url.clone()),
+            (ApiUser::Controllers, state.component_kubeconfig("controllers"), inside_url.clone()),
+            (ApiUser::Node, state.component_kubeconfig("node"), inside_url),
+        ];
+        for (user, path, url) in &users {
+            write_private(path, &api.kubeconfig(*user, url)?)?;
+        }
+        // The API outlives the others, since they say good-bye through it.
+        let api_shutdown = CancellationToken::new();
+        let (listeners, until) = (vec![self.host, inside], api_shutdown.clone());
+        let serving = tokio::spawn(async move { api.serve(listeners, until).await });
+        stages.reached(Stage::Api(port))?;
+
+        let controllers = state.component_kubeconfig("controllers");
+        let controllers_shutdown = self.shutdown.clone();
+        let controllers = tokio::spawn(async move {
+            palisade_controllers::run(&controllers, controllers_shutdown).await
+        });
+        let node = NodeOptions {
+            kubeconfig: state.component_kubeconfig("node"),
+            state_dir: state.path().to_owned(),
+            kubelet_socket: state.kubelet_socket(),
+            self_exe: std::env::current_exe()?,
+            name: "palisade".to_owned(),
+            fabric: self.fabric,
+        };
+        let node = tokio::spawn(palisade_node::run(node, self.shutdown.clone()));
+        let control_shutdown = CancellationToken::new();
+        let control =
+            tokio::spawn(keep_control_running(self.args, state, control_shutdown.clone()));
+        control_ready(&self.shutdown).await?;
+        stages.reached(Stage::Control)?;
+
+        // Whichever ends first, by the signal or by failing, ends the others; pods first.
+        let first = tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            ended = serving_ended(&serving) => Err(ended),
+        };
+        self.shutdown.cancel();
+        let node = node.await.context("the node panicked")?.context("node");
+        let controllers =
+            controllers.await.context("the controllers panicked")?.context("controllers");
+        control_shutdown.cancel();
+        control.await.context("the control plane's keeper panicked")?.context("control plane")?;
+        api_shutdown.cancel();
+        let api = serving.await.context("the API panicked")?.context("API");
+        first.and(node).and(controllers).and(api)
+    }
+}
+
+/// Waits for the API task to end by itself, which it does only when it fails.
+async fn serving_ended<T>(serving: &tokio::task::JoinHandle<T>) -> anyhow::Error {
+    while !serving.is_finished() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    anyhow!("the API ended")
+}
+
+/// Starts the control plane in the calling thread's network, and again if it ends.
+async fn keep_control_running(
+    args: SupervisorArgs,
+    state: StateDir,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let mut child = start_control(&args, &state)?;
+        let started = tokio::time::Instant::now();
+        tokio::select! {
+            () = shutdown.cancelled() => {
+                terminate(&mut child).await;
+                return Ok(());
+            }
+            ended = child.wait() => {
+                tracing::error!("the control plane ended ({}); starting it again", ended?);
+            }
+        }
+        if started.elapsed() > Duration::from_secs(10) {
+            pause = Duration::from_millis(100);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+}
+
+fn start_control(args: &SupervisorArgs, state: &StateDir) -> Result<tokio::process::Child> {
+    let log = File::options().create(true).append(true).open(state.control_log())?;
+    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    command
+        .arg("control")
+        .arg("--api")
+        .arg(state.component_kubeconfig("control"))
+        .arg("--ca-dir")
+        .arg(state.ca())
+        .args(["--listen", &GATEWAY.to_string(), "--register-service"])
+        .args(["--svid-ttl", &format!("{}s", args.svid_ttl)])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    if args.verbose {
+        command.arg("--verbose");
+    }
+    command.spawn().context("start the control plane")
+}
+
+async fn terminate(child: &mut tokio::process::Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        // A process that has just ended is as good as one that was asked to.
+        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+    }
+    if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+        drop(child.kill().await);
+    }
+}
+
+/// Waits until the control plane says that it is ready.
+async fn control_ready(shutdown: &CancellationToken) -> Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ask = async || -> io::Result<bool> {
+        let mut stream = tokio::net::TcpStream::connect((GATEWAY, MONITORING_PORT)).await?;
+        stream
+            .write_all(b"GET /ready HTTP/1.1\r\nhost: istiod\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await?;
+        Ok(&answer == b"HTTP/1.1 200")
+    };
+    let deadline = tokio::time::Instant::now() + CONTROL_TIMEOUT;
+    while !ask().await.unwrap_or(false) {
+        if shutdown.is_cancelled() {
+            return Err(anyhow!("stopped before the control plane was ready"));
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(anyhow!(
+                "the control plane is not ready after {} s: see control.log in the state directory",
+                CONTROL_TIMEOUT.as_secs()
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn listen_on_host(port: Option<u16>) -> Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let listener = match port {
+        Some(port) => bind(port).with_context(|| {
+            format!("listen on 127.0.0.1:{port}: choose another port with --api-port")
+        })?,
+        None => bind(DEFAULT_API_PORT).or_else(|_| bind(0)).context("listen on 127.0.0.1")?,
+    };
+    Ok(listener)
+}
+
+/// Writes credentials, readable by the owner alone, as a whole.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let fresh = path.with_extension("new");
+    let mut file =
+        File::options().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(&fresh, path).with_context(|| format!("write `{}`", path.display()))
+}
+
+const DEFAULT_API_PORT: u16 = 6443;
+const MONITORING_PORT: u16 = 15014;
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The API inside the mesh's own network: on loopback, which no pod can reach.
+const INSIDE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_API_PORT);

@@ -1,0 +1,271 @@
+//! `up`: starts the mesh of this machine in a sandbox, applies manifests to it as any client would, and
+//! runs a suite. It holds the state directory's lock; its end, however it comes, ends the mesh.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{Seek, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use palisade_cli::{CliError, Mesh, StateDir, Style, Target, UpArgs};
+use palisade_sys::Supervisor;
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::Signal,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    stage::{Stage, StageReceiver},
+    supervisor::SupervisorArgs,
+};
+
+/// Runs until SIGINT or SIGTERM, or with `--exit` until the suite has run.
+pub(crate) fn run(target: &Target, args: &UpArgs) -> ExitCode {
+    crate::conclude(start(target, args))
+}
+
+fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
+    if target.kubeconfig.is_some() {
+        return Err(trouble("start a mesh")("--kubeconfig names a cluster; leave it out"));
+    }
+    let begin = Instant::now();
+    let objects = if args.manifests.is_empty() {
+        Vec::new()
+    } else {
+        palisade_cli::read_manifests(&args.manifests, &mut anstream::stderr())?
+    };
+    require("nft", "redirects connections into sidecars", "nftables")?;
+    let state = StateDir::new(target.state_dir.as_deref());
+    let _lock = lock(&state)?;
+    let runtime = crate::runtime()?;
+    let (supervisor, stages) = runtime.block_on(async { launch(&state, args) })?;
+    let stopping = CancellationToken::new();
+    let outcome = runtime.block_on(async {
+        crate::control::end_on_signal(stopping.clone())?;
+        tokio::select! {
+            () = stopping.cancelled() => Ok(()),
+            done = live(args, &state, &objects, stages, begin) => done,
+        }
+    });
+    supervisor.signal(Signal::TERM);
+    let ended = supervisor.supervise().map_err(|e| trouble("wait for the supervisor")(e))?;
+    match (outcome, ended.success() || stopping.is_cancelled()) {
+        (Ok(()), false) => Err(trouble("stop the mesh")(format!(
+            "the supervisor ended with {ended}: see {}",
+            state.path().join(SUPERVISOR_LOG).display()
+        ))),
+        (outcome, _) => outcome,
+    }
+}
+
+/// From the start of the supervisor to the end of what was asked for.
+async fn live(
+    args: &UpArgs,
+    state: &StateDir,
+    objects: &[palisade_cli::Manifest],
+    mut stages: StageReceiver,
+    begin: Instant,
+) -> Result<(), CliError> {
+    let mut out = anstream::stdout();
+    let mut clock = Clock::start(begin);
+    let port = started(&mut stages, &mut clock, args.timeout, state).await?;
+    say(&mut out, &format!("API        https://127.0.0.1:{port}"))?;
+    say(&mut out, &format!("kubeconfig {}\n", state.kubeconfig().display()))?;
+
+    let target = Target { state_dir: Some(state.path().to_owned()), kubeconfig: None };
+    let mesh = Mesh::connect(&target).await?;
+    let work = async {
+        if !objects.is_empty() {
+            let applied = palisade_cli::apply_manifests(&mesh, objects, &mut out).await?;
+            clock.lap("manifests applied");
+            palisade_cli::ready(&mesh, &applied, args.timeout).await?;
+            clock.lap("pods ready, policies in force");
+        }
+        let Some(suite) = &args.test else { return Ok(true) };
+        say(&mut out, "")?;
+        let suites = std::slice::from_ref(suite);
+        let passed = palisade_cli::run_suites(&mesh, suites, PROBE_TIMEOUT, &mut out).await?;
+        clock.lap("probes answered");
+        Ok(passed)
+    };
+    let passed = tokio::select! {
+        passed = work => passed?,
+        why = failed(&mut stages) => return Err(trouble("run the mesh")(why)),
+    };
+    say(&mut out, &format!("\n{}", clock.breakdown()))?;
+    if !args.exit {
+        let hint = format!(
+            "The mesh runs until Ctrl-C. In another terminal:\n  export KUBECONFIG={}\n  kubectl get pods -A",
+            state.kubeconfig().display()
+        );
+        say(&mut out, &format!("\n{hint}"))?;
+        let why = failed(&mut stages).await;
+        return Err(trouble("run the mesh")(why));
+    }
+    if passed { Ok(()) } else { Err(CliError::Reported) }
+}
+
+/// Waits for all stages of the start; the API's port.
+async fn started(
+    stages: &mut StageReceiver,
+    clock: &mut Clock,
+    timeout: Duration,
+    state: &StateDir,
+) -> Result<u16, CliError> {
+    let mut port = 0;
+    let log = state.path().join(SUPERVISOR_LOG);
+    loop {
+        let next = tokio::time::timeout(timeout, stages.next()).await;
+        let next = next.map_err(|_| {
+            trouble("start the mesh")(format!(
+                "not ready after {} s: see {}",
+                timeout.as_secs(),
+                log.display()
+            ))
+        })?;
+        match next.map_err(trouble("start the mesh"))? {
+            Stage::Sandbox => clock.lap("sandbox"),
+            Stage::Api(listening) => {
+                port = listening;
+                clock.lap("API");
+            }
+            Stage::Control => {
+                clock.lap("control plane");
+                return Ok(port);
+            }
+        }
+    }
+}
+
+/// Why the supervisor has ended, once it has.
+async fn failed(stages: &mut StageReceiver) -> String {
+    loop {
+        if let Err(why) = stages.next().await {
+            return why;
+        }
+    }
+}
+
+fn launch(state: &StateDir, args: &UpArgs) -> Result<(Supervisor, StageReceiver), CliError> {
+    let run = state.path().join("run");
+    private_dir(&run)?;
+    let socket = run.join("up.sock");
+    let stages = StageReceiver::listen(socket.clone()).map_err(|e| trouble("start the mesh")(e))?;
+    let supervisor = SupervisorArgs {
+        state_dir: state.path().to_owned(),
+        stages: socket,
+        api_port: args.api_port,
+        svid_ttl: args.svid_ttl.as_secs(),
+        verbose: args.verbose,
+        log: state.path().join(SUPERVISOR_LOG),
+    };
+    let exe = std::env::current_exe().map_err(|e| trouble("find this program")(e))?;
+    let supervisor =
+        palisade_sys::spawn_supervisor(&exe, &supervisor.to_command_line(), std::env::vars_os())
+            .map_err(|e| trouble("start the mesh")(e))?;
+    Ok((supervisor, stages))
+}
+
+/// Takes the state directory for this process, for as long as the file is open here or in the
+/// supervisor; waits for a mesh that is just ending.
+fn lock(state: &StateDir) -> Result<File, CliError> {
+    private_dir(state.path())?;
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(state.lock())
+        .map_err(trouble("lock the state directory"))?;
+    let deadline = Instant::now() + ENDING_TIMEOUT;
+    while flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive).is_err() {
+        let holder = fs::read_to_string(state.lock()).unwrap_or_default();
+        let holder = holder.trim();
+        if Path::new("/proc").join(holder).exists() || Instant::now() > deadline {
+            return Err(trouble("start a mesh")(format!(
+                "one runs in `{}` already (process {holder}): use it, stop it with \
+                 `palisade down`, or start another with --state-dir",
+                state.path().display()
+            )));
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(|e| trouble("lock the state directory")(e))?;
+    Ok(file)
+}
+
+fn private_dir(path: &Path) -> Result<(), CliError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| trouble(&format!("create `{}`", path.display()))(e))
+}
+
+/// Looks for a program that the mesh runs.
+fn require(program: &str, purpose: &str, package: &str) -> Result<(), CliError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    if places.any(|directory| directory.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(CliError::Trouble(format!(
+        "`{program}` is missing; it {purpose}: install your distribution's `{package}`"
+    )))
+}
+
+fn trouble<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> CliError {
+    let what = what.to_owned();
+    move |error| CliError::Trouble(format!("{what}: {error}"))
+}
+
+fn say(out: &mut impl Write, line: &str) -> Result<(), CliError> {
+    writeln!(out, "{line}").and_then(|()| out.flush()).or_else(crate::broken_pipe_is_fine)
+}
+
+/// How long each part of a start took.
+struct Clock {
+    begin: Instant,
+    last: Instant,
+    laps: Vec<(&'static str, Duration)>,
+}
+
+impl Clock {
+    fn start(begin: Instant) -> Self {
+        Self { begin, last: begin, laps: Vec::new() }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.laps.push((name, now - self.last));
+        self.last = now;
+    }
+
+    fn breakdown(&self) -> String {
+        let mut lines: Vec<String> = self
+            .laps
+            .iter()
+            .map(|(name, took)| format!("{:>6} ms  {name}", took.as_millis()))
+            .collect();
+        let total = (self.last - self.begin).as_millis();
+        lines.push(Style::Good.paint(&format!("{total:>6} ms  in all")));
+        lines.join("\n")
+    }
+}
+
+const SUPERVISOR_LOG: &str = "supervisor.log";
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a mesh whose `up` was killed may take to vanish.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);

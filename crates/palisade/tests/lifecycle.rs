@@ -1,0 +1,128 @@
+//! Beginnings and ends: twice, killed, again, side by side, and on nothing.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test shows why")]
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use palisade_testkit::{Mesh, Run, eventually, repository};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
+
+fn manifests() -> String {
+    repository().join("examples/poc-mesh/manifests").display().to_string()
+}
+
+const ORDERS: &str = "http://backend.poc-mesh/api/orders";
+
+#[test]
+fn a_killed_mesh_vanishes_and_the_next_one_resumes() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut mesh = Mesh::with(BINARY).state(&state).args([manifests()]).start();
+    let uid = ["get", "ns", "poc-mesh", "-o", "jsonpath={.metadata.uid}"];
+    let before = mesh.kubectl(&uid).ok();
+    mesh.kill();
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+
+    let mut mesh = Mesh::with(BINARY).state(&state).start();
+    assert_eq!(mesh.kubectl(&uid).ok(), before);
+    eventually("the pods run again", Duration::from_secs(30), || {
+        let (code, status) = mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]);
+        if status == "200" { Ok(()) } else { Err(format!("{code} {status}")) }
+    });
+    assert_eq!(mesh.curl("deploy/payments.poc-mesh", &[ORDERS]), (0, "403".to_owned()));
+    assert_eq!(mesh.stop(), 0);
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+    let host = Run::new(Command::new("ip").args(["-o", "link"])).ok();
+    assert!(!host.contains("palisade") && !host.contains("10.244."), "{host}");
+}
+
+#[test]
+fn two_meshes_live_side_by_side_and_one_state_directory_holds_one() {
+    let first = Mesh::with(BINARY).args([manifests()]).start();
+    let second = Mesh::with(BINARY).args([manifests()]).start();
+    for mesh in [&first, &second] {
+        assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
+    }
+    let kubeconfig = |mesh: &Mesh| fs::read_to_string(mesh.state().join("kubeconfig")).unwrap();
+    let server =
+        |text: &str| text.lines().find(|line| line.contains("server:")).unwrap().trim().to_owned();
+    assert_ne!(server(&kubeconfig(&first)), server(&kubeconfig(&second)));
+    let again = first.palisade(&["up"]).code(2);
+    assert!(again.stderr.contains("one runs in"), "{again}");
+    assert!(again.stderr.contains("palisade down"), "{again}");
+    assert_eq!(first.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
+}
+
+#[test]
+fn down_ends_a_mesh_and_is_clean_on_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let palisade =
+        |args: &[&str]| Run::new(Command::new(BINARY).arg("--state-dir").arg(&state).args(args));
+    assert_eq!(palisade(&["down"]).ok(), "No mesh is running.\n");
+    assert_eq!(palisade(&["status"]).code(1).stdout, "");
+    let _mesh = Mesh::with(BINARY).state(&state).start();
+    assert_eq!(palisade(&["down"]).ok(), "The mesh is stopped.\n");
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+    assert_eq!(palisade(&["down", "--purge"]).ok(), "No mesh was running; its state is deleted.\n");
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_broken_manifest_is_refused_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.yaml");
+    let broken = "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: a, namespace: default}
+spec:
+  action: ALOW
+  rules:
+  - from: [{source: {principles: [a]}}]
+";
+    fs::write(&file, broken).unwrap();
+    let state = directory.path().join("state");
+    let run = Run::new(
+        Command::new(BINARY).arg("--state-dir").arg(&state).args(["up", "--exit"]).arg(&file),
+    );
+    let run = run.code(1);
+    assert!(run.stderr.contains("policy.yaml:5:11"), "{run}");
+    assert!(run.stderr.contains("policy.yaml:7:"), "{run}");
+    assert!(run.stderr.contains("nothing was changed"), "{run}");
+    assert!(!state.exists(), "the state directory was made");
+}
+
+#[test]
+fn what_the_api_refuses_changes_nothing() {
+    let mesh = Mesh::with(BINARY).args([manifests()]).start();
+    let refused = mesh.kubectl_apply(
+        "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: backend-allow-frontend-read, namespace: poc-mesh}
+spec:
+  rules:
+  - from: [{source: {ipBlocks: [not-an-address]}}]
+",
+    );
+    let refused = refused.code(1);
+    assert!(refused.stderr.contains("not-an-address"), "{refused}");
+    assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
+}
+
+/// Fails with the processes that still belong to a state directory.
+fn processes_of(state: &Path) -> Result<(), String> {
+    let state = state.display().to_string();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&line).replace('\0', " ");
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        let own = entry.file_name().to_string_lossy() == std::process::id().to_string();
+        if !own && (text.contains(&state) || environment.contains(&state)) {
+            found.push(text);
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
+}
