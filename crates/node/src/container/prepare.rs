@@ -100,7 +100,7 @@ impl ContainerWorker {
     ) -> Vec<(String, String)> {
         let default = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut all: Vec<_> = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.palisade"),
             ("HOSTNAME", self.sandbox.hostname.as_str()),
             ("HOME", "/tmp"),
         ]
