@@ -15,6 +15,6 @@ pub use args::{Cli, Command, ControlArgs, ProxyArgs, Target, UpArgs};
 pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
 pub use error::CliError;
 pub use mesh::Mesh;
-pub use palisade_manifest::Object as Manifest;
 pub use output::{Style, table};
+pub use palisade_manifest::Object as Manifest;
 pub use state::StateDir;
