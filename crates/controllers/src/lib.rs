@@ -21,6 +21,8 @@ mod watch;
 mod world;
 
 #[cfg(test)]
+mod live_tests;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
