@@ -61,7 +61,7 @@ impl Handle {
     /// Tells the container to stop, and when it will be killed.
     pub(crate) fn stop(&self, deadline: Instant) {
         self.stop.send_modify(|current| {
-            *current = Some(current.map_or(deadline, |old| old.min(deadline)))
+            *current = Some(current.map_or(deadline, |old| old.min(deadline)));
         });
     }
 

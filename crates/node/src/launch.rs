@@ -45,7 +45,9 @@ pub(crate) enum Streams {
 #[derive(Debug)]
 pub(crate) struct Running {
     shim: Child,
-    process: ProcessHandle,
+    pid: i32,
+    /// None when it had ended before it could be held.
+    process: Option<ProcessHandle>,
     /// Its standard streams; taken by those who use them.
     pub streams: Option<RunningStreams>,
 }
@@ -80,7 +82,7 @@ pub(crate) async fn exec(
 impl Running {
     /// Process id as the node sees it.
     pub(crate) fn pid(&self) -> i32 {
-        self.process.pid()
+        self.pid
     }
 
     /// Waits for the end; the exit code, 128 and more for a signal.
@@ -91,13 +93,17 @@ impl Running {
     /// Asks the process to end. A first process that has no handler for SIGTERM ignores it by the
     /// kernel's rule for pid 1, so waiting would be for nothing and it is killed at once.
     pub(crate) fn terminate(&self) {
-        let signal = if self.process.catches(Signal::TERM) { Signal::TERM } else { Signal::KILL };
-        let _ = self.process.signal(signal);
+        if let Some(process) = &self.process {
+            let signal = if process.catches(Signal::TERM) { Signal::TERM } else { Signal::KILL };
+            let _ = process.signal(signal);
+        }
     }
 
     /// Ends the process, and with a first process all of its container.
     pub(crate) fn kill(&self) {
-        let _ = self.process.signal(Signal::KILL);
+        if let Some(process) = &self.process {
+            let _ = process.signal(Signal::KILL);
+        }
     }
 }
 
@@ -129,14 +135,14 @@ async fn launch(
         ShimReport::Started(pid) => pid,
         ShimReport::Failed(reason) => return Err(LaunchError::Refused(reason)),
     };
-    let process = ProcessHandle::open(pid)?;
+    let process = ProcessHandle::open(pid).ok();
     let streams = match terminal {
         Some(controller) => Some(RunningStreams::Terminal(controller)),
         None => shim.stdout.take().zip(shim.stderr.take()).map(|(stdout, stderr)| {
             RunningStreams::Pipes { stdin: shim.stdin.take(), stdout, stderr }
         }),
     };
-    Ok(Running { shim, process, streams })
+    Ok(Running { shim, pid, process, streams })
 }
 
 fn attach_streams(command: &mut Command, streams: Streams) -> io::Result<Option<OwnedFd>> {

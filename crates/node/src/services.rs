@@ -35,8 +35,8 @@ pub(crate) async fn follow(client: Client, fabric: Fabric, table: watch::Sender<
         tokio::pin!(settle);
         loop {
             tokio::select! {
-                Some(event) = services.next() => drop(known.services.apply(event)),
-                Some(event) = slices.next() => drop(known.slices.apply(event)),
+                Some(event) = services.next() => { known.services.apply(event); },
+                Some(event) = slices.next() => { known.slices.apply(event); },
                 () = &mut settle => break,
             }
         }
@@ -222,8 +222,12 @@ mod tests {
         let mut known = Known::default();
         let services: Vec<Service> = serde_json::from_value(services).unwrap();
         let slices: Vec<EndpointSlice> = serde_json::from_value(slices).unwrap();
-        services.into_iter().for_each(|service| drop(known.services.apply(Event::Apply(service))));
-        slices.into_iter().for_each(|slice| drop(known.slices.apply(Event::Apply(slice))));
+        for service in services {
+            known.services.apply(Event::Apply(service));
+        }
+        for slice in slices {
+            known.slices.apply(Event::Apply(slice));
+        }
         known
     }
 

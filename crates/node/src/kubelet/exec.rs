@@ -53,9 +53,9 @@ pub(crate) struct Session {
 #[derive(Clone, Debug, Default)]
 struct Wish {
     command: Vec<String>,
+    /// Output streams that are wanted, the first being told when they are up.
+    outputs: Vec<Channel>,
     input: bool,
-    output: bool,
-    error: bool,
     terminal: bool,
 }
 
@@ -78,11 +78,12 @@ pub(super) async fn begin(
     let container = context.live.find(&key).ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, format!("container \"{}\" is not running", key.2))
     })?;
+    let outputs =
+        [(Channel::Out, ["stdout", "output"]), (Channel::Err, ["stderr", "error"])].into_iter();
     let wish = Wish {
         command: query.all("command"),
+        outputs: outputs.filter(|(_, names)| query.is_set(*names)).map(|(to, _)| to).collect(),
         input: query.is_set(["stdin", "input"]),
-        output: query.is_set(["stdout", "output"]),
-        error: query.is_set(["stderr", "error"]),
         terminal: query.is_set(["tty", "tty"]),
     };
     if verb == Verb::Exec && wish.command.is_empty() {
@@ -209,10 +210,10 @@ async fn attach(socket: Socket, container: &LiveContainer, wish: &Wish) {
         loop {
             match listener.recv().await {
                 Ok((stream, bytes)) => {
-                    if !is_wanted(stream, wish) {
-                        continue;
-                    }
-                    if to_client.send(message_on(channel(stream), &bytes)).await.is_err() {
+                    let channel = channel(stream);
+                    if wish.outputs.contains(&channel)
+                        && to_client.send(message_on(channel, &bytes)).await.is_err()
+                    {
                         return false;
                     }
                 }
@@ -290,8 +291,9 @@ async fn forward(
 ) {
     let _ = to_client.send(message_on(first_channel(wish), b"")).await;
     while let Some((channel, bytes)) = queue.recv().await {
-        let wanted = if channel == Channel::Err { wish.error } else { wish.output };
-        if wanted && to_client.send(message_on(channel, &bytes)).await.is_err() {
+        if wish.outputs.contains(&channel)
+            && to_client.send(message_on(channel, &bytes)).await.is_err()
+        {
             return;
         }
     }
@@ -306,18 +308,7 @@ async fn close(mut to_client: SplitSink<Socket, Message>, status: &serde_json::V
 
 /// An empty message there tells the client that the streams are up.
 fn first_channel(wish: &Wish) -> Channel {
-    match (wish.output, wish.error) {
-        (true, _) => Channel::Out,
-        (false, true) => Channel::Err,
-        (false, false) => Channel::Status,
-    }
-}
-
-fn is_wanted(stream: Stream, wish: &Wish) -> bool {
-    match stream {
-        Stream::Out => wish.output,
-        Stream::Err => wish.error,
-    }
+    wish.outputs.first().copied().unwrap_or(Channel::Status)
 }
 
 fn channel(stream: Stream) -> Channel {

@@ -140,9 +140,9 @@ impl Root<'_> {
             place.push(name);
         }
         if is_file {
-            fs::write(&place, "")?
+            fs::write(&place, "")?;
         } else {
-            fs::create_dir(&place)?
+            fs::create_dir(&place)?;
         }
         Ok(place)
     }
