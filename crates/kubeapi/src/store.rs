@@ -94,6 +94,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct State {
     version: u64,
+    /// Version when the store was opened: all changes after it are known.
+    opened: u64,
     kinds: HashMap<String, Kind>,
 }
 
@@ -121,7 +123,7 @@ impl Store {
             let kind = kinds.entry(key.resource).or_insert_with(|| Kind::new(version));
             kind.objects.insert((key.namespace, key.name), Arc::new(object));
         }
-        Ok(Self { state: Mutex::new(State { version, kinds }), disk })
+        Ok(Self { state: Mutex::new(State { version, opened: version, kinds }), disk })
     }
 
     /// One object.
@@ -206,8 +208,8 @@ impl Store {
 
 impl State {
     fn kind(&mut self, resource: &str) -> &mut Kind {
-        let version = self.version;
-        self.kinds.entry(resource.to_owned()).or_insert_with(|| Kind::new(version))
+        let opened = self.opened;
+        self.kinds.entry(resource.to_owned()).or_insert_with(|| Kind::new(opened))
     }
 
     fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
@@ -299,6 +301,20 @@ mod tests {
         let exists = store.put(&key("x"), pod("x"), None, Expect::Absent).unwrap_err();
         assert_eq!(exists, WriteError::Exists);
         assert_eq!(store.version(), second.version);
+    }
+
+    #[test]
+    fn a_watch_of_a_resource_without_objects_misses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s")).unwrap();
+        let (listed, _) = store.list("pods", None);
+        let other = Key { resource: "secrets".to_owned(), ..key("x") };
+        store.put(&other, pod("x"), None, Expect::Absent).unwrap();
+        assert_eq!(store.changes_since("pods", listed).map(|it| it.len()), Some(0));
+        let (listed, _) = store.list("services", None);
+        let first = Key { resource: "services".to_owned(), ..key("x") };
+        store.put(&first, pod("x"), None, Expect::Absent).unwrap();
+        assert_eq!(store.changes_since("services", listed).map(|it| it.len()), Some(1));
     }
 
     #[tokio::test]
