@@ -84,7 +84,7 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             snapshot: Arc::new(Snapshot::new(&Objects::default(), 0)),
             changed_in: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! The Kubernetes API as plain functions over JSON: create, repair, watch. Everything that is
 //! generic over resource types ends here.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use futures::{Stream, StreamExt};
 use kube::{
@@ -9,7 +9,10 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::ApiResource,
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        utils::{Backoff, ResetTimerBackoff, StreamBackoff},
+        watcher::{self, watcher},
+    },
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -86,8 +89,8 @@ pub(crate) fn watch(
     let config = scope.label.iter().fold(watcher::Config::default(), |c, label| c.labels(label));
     let plural = resource.plural.clone();
     let mut listed = Vec::new();
-    watcher(api, config)
-        .default_backoff()
+    let retry = ResetTimerBackoff::new(Retry(SHORTEST_RETRY), RETRY_RESET);
+    StreamBackoff::new(watcher(api, config), retry)
         .filter_map(move |event| {
             let change = match event {
                 Ok(event) => change(event, &mut listed),
@@ -165,3 +168,29 @@ fn json(mut object: DynamicObject) -> Option<Value> {
     object.metadata.managed_fields = None;
     serde_json::to_value(object).ok()
 }
+
+/// The next pause; each is twice the one before.
+struct Retry(Duration);
+
+impl Iterator for Retry {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_RETRY);
+        Some(pause)
+    }
+}
+
+impl Backoff for Retry {
+    fn reset(&mut self) {
+        self.0 = SHORTEST_RETRY;
+    }
+}
+
+/// Pauses before a lost watch is tried again: a restarted API server is found quickly, and one that
+/// is away is not hammered.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// A watch that lasted this long starts over with the shortest pause.
+const RETRY_RESET: Duration = Duration::from_secs(10);

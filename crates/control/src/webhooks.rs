@@ -148,7 +148,14 @@ const MAX_BODY: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::{index::Source, kubernetes::Change, testing::Control};
 
     fn template() -> Template {
         Template {
@@ -179,6 +186,41 @@ mod tests {
         assert_eq!(review["response"]["allowed"], true);
         let again = injected(&question(patched), &template());
         assert_eq!(again.patch, Some(json!([])), "the second time nothing is left to patch");
+    }
+
+    async fn posted(webhooks: &Webhooks, path: &str, review: &Value) -> (StatusCode, Value) {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .body(Body::from(review.to_string()))
+            .unwrap();
+        let answer = webhooks.clone().router().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), MAX_BODY).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn no_pod_is_admitted_before_the_meshs_settings_are_known() {
+        let mut control = Control::start(&[]).await;
+        let (start, unknown) = watch::channel(Arc::new(Published::start()));
+        let metrics = Arc::default();
+        let mut webhooks = Webhooks { published: unknown, template: template(), metrics };
+        let pod = json!({"spec": {"containers": [{"name": "web"}]}});
+        let review = json!({"request": {"uid": "u-1", "namespace": "shop", "object": pod}});
+        let (status, _) = posted(&webhooks, "/inject", &review).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(start);
+        let config_map = json!({
+            "metadata": {"name": "istio", "namespace": "istio-system", "resourceVersion": "9"},
+            "data": {"mesh": "trustDomain: example.com"},
+        });
+        control.change(Source::MeshConfig, Change::Apply(config_map)).await;
+        control.wait(|it| it.mesh().trust_domain.as_str() == "example.com").await;
+        webhooks.published = control.published.clone();
+        let (status, answer) = posted(&webhooks, "/inject?timeout=10s", &review).await;
+        assert_eq!((status, &answer["response"]["uid"]), (StatusCode::OK, &json!("u-1")));
+        let patch = BASE64_STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
+        assert!(String::from_utf8(patch).unwrap().contains("example.com"));
     }
 
     #[test]
