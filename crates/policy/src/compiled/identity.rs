@@ -42,17 +42,26 @@ impl Namespace {
         Self { pieces: pattern.split('*').map(Into::into).collect() }
     }
 
-    /// The leftmost place for each piece leaves most to the later ones.
-    pub(super) fn matches(&self, identity: &str) -> bool {
-        let mut rest = identity;
-        self.pieces.iter().all(|piece| match rest.split_once(&**piece) {
-            Some((_, after)) => {
-                rest = after;
-                true
-            }
-            None => false,
-        })
+    /// `/ns/NAMESPACE/`, if that is all there is to it.
+    pub(super) fn exact(&self) -> Option<&str> {
+        match &*self.pieces {
+            [piece] if piece.matches('/').count() == 3 => Some(piece),
+            _ => None,
+        }
     }
+
+    pub(super) fn matches(&self, identity: &str) -> bool {
+        after_all(&self.pieces, identity).is_some()
+    }
+}
+
+/// Each `/ns/NAMESPACE/` of an identity.
+pub(super) fn namespaces(identity: &str) -> impl Iterator<Item = &str> {
+    identity.bytes().enumerate().filter(|(_, byte)| *byte == b'/').filter_map(|(at, _)| {
+        let from = identity.get(at..)?;
+        let namespace = from.strip_prefix("/ns/")?;
+        from.get(..=4 + namespace.find('/')?)
+    })
 }
 
 /// `serviceAccounts`: `spiffe://.+/ns/NAMESPACE/(.+/|)sa/NAME(/.+)?`, without wildcards.
@@ -118,16 +127,21 @@ impl TrustDomainPattern {
 /// Whether a text is the pieces in order, with anything between them.
 fn glob(pieces: &[Box<str>], text: &str) -> bool {
     let [first, middle @ .., last] = pieces else { return false };
-    let Some(mut rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last))
-    else {
+    let Some(rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last)) else {
         return false;
     };
-    middle.iter().all(|piece| match rest.split_once(&**piece) {
-        Some((_, after)) => {
-            rest = after;
-            true
-        }
-        None => false,
+    after_all(middle, rest).is_some()
+}
+
+/// What stands after the pieces, which must come in order. The leftmost place for each leaves most to the
+/// later ones.
+fn after_all<'a>(pieces: &[Box<str>], text: &'a str) -> Option<&'a str> {
+    pieces.iter().try_fold(text, |rest, piece| {
+        // For texts as short as these, comparing at each place beats building a searcher.
+        let found = |at: &usize| {
+            rest.as_bytes().get(*at..).is_some_and(|from| from.starts_with(piece.as_bytes()))
+        };
+        rest.get((0..=rest.len().checked_sub(piece.len())?).find(found)? + piece.len()..)
     })
 }
 
@@ -184,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_has_the_namespaces_that_exact_patterns_find() {
+        for (identity, expected) in [
+            ("spiffe://td/ns/foo/sa/a", &["/ns/foo/"][..]),
+            ("spiffe://td/ns/ns/foo/sa/a", &["/ns/ns/", "/ns/foo/"]),
+            ("spiffe://td/ns//sa", &["/ns//"]),
+            ("spiffe://td/ns/foo", &[]),
+        ] {
+            assert_eq!(namespaces(identity).collect::<Vec<_>>(), expected, "{identity}");
+        }
+        for (value, expected) in [("foo", Some("/ns/foo/")), ("f*", None), ("a/b", None)] {
+            assert_eq!(Namespace::new(value).exact(), expected, "{value}");
+        }
+    }
+
+    #[test]
     fn a_service_account_is_whole_and_may_have_segments_around() {
         for (value, identity, expected) in [
             ("foo/a", "spiffe://td/ns/foo/sa/a", true),
@@ -221,6 +250,7 @@ mod tests {
             ("old*", "spiffe://old-td/ns/foo/sa/a", true),
             ("old*", "spiffe://old-td", false),
             ("o*-*d", "spiffe://old-td/x", true),
+            ("td**", "spiffe://td/x", true),
             ("tdd*d", "spiffe://tdd/x", false),
         ] {
             let got = TrustDomainPattern::new(value).matches(identity);

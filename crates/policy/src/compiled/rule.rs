@@ -74,15 +74,16 @@ impl CompiledRule {
         Some(Self { when, to: to.ok()?, from: from.ok()? })
     }
 
-    /// The principals of which a caller must have one for the rule to match; none if others can match.
-    pub(super) fn principals(&self) -> Option<Vec<&str>> {
-        if let Some(principals) = self.when.principals() {
-            return Some(principals.collect());
+    /// Names, as [`View::callers`] has them, of which a caller must have one for the rule to match; none
+    /// if it can match others.
+    pub(super) fn callers(&self) -> Option<Vec<&str>> {
+        if let Some(callers) = self.when.callers() {
+            return Some(callers);
         }
         let AnyOf::These(alternatives) = &self.from else { return None };
         let mut all = Vec::new();
         for alternative in alternatives {
-            all.extend(alternative.principals()?);
+            all.extend(alternative.callers()?);
         }
         Some(all)
     }
@@ -98,8 +99,8 @@ impl AllOf {
         Self(tests.into())
     }
 
-    fn principals(&self) -> Option<impl Iterator<Item = &str>> {
-        self.0.iter().find_map(Test::principals)
+    fn callers(&self) -> Option<Vec<&str>> {
+        self.0.iter().find_map(Test::callers)
     }
 
     fn holds(&self, view: &View<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! The rules of the policies with one action, and the first of them that matches.
 //!
-//! Most rules can only match callers that they name. They are found by the caller's principal; only the
-//! others are tried on every request.
+//! Most rules can only match callers whose principal or namespace they name. They are found by what a
+//! caller is called; only the others are tried on every request.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,8 +14,8 @@ pub(super) struct RuleSet {
     exists: bool,
     /// By name, as text: the first that matches is the one to report.
     rules: Vec<(Arc<RuleName>, CompiledRule)>,
-    /// Positions, in order, of the rules that name a principal, by that principal.
-    by_principal: HashMap<Box<str>, Vec<usize>>,
+    /// Positions, in order, of the rules that name callers, by the name ([`CompiledRule::callers`]).
+    by_caller: HashMap<Box<str>, Vec<usize>>,
     /// Positions, in order, of the rules that may match any caller.
     others: Vec<usize>,
 }
@@ -30,12 +30,12 @@ impl RuleSet {
     pub(super) fn index(&mut self) {
         self.rules.sort_by_cached_key(|(name, _)| name.to_string());
         for (position, (_, rule)) in self.rules.iter().enumerate() {
-            let Some(principals) = rule.principals() else {
+            let Some(callers) = rule.callers() else {
                 self.others.push(position);
                 continue;
             };
-            for principal in principals {
-                let positions = self.by_principal.entry(principal.into()).or_default();
+            for caller in callers {
+                let positions = self.by_caller.entry(caller.into()).or_default();
                 if positions.last() != Some(&position) {
                     positions.push(position);
                 }
@@ -55,9 +55,9 @@ impl RuleSet {
             })
         };
         let mut found = first(&self.others, usize::MAX);
-        if !self.by_principal.is_empty() {
-            for principal in view.principals() {
-                let positions = self.by_principal.get(principal).map_or(&[][..], Vec::as_slice);
+        if !self.by_caller.is_empty() {
+            for caller in view.callers() {
+                let positions = self.by_caller.get(caller).map_or(&[][..], Vec::as_slice);
                 found = first(positions, found.unwrap_or(usize::MAX)).or(found);
             }
         }

@@ -5,7 +5,7 @@ use palisade_types::IpBlock;
 
 use super::{
     claims::{Claim, RequestPrincipal},
-    identity::{Namespace, Principals, SPIFFE, ServiceAccount, TrustDomainPattern},
+    identity::{Namespace, Principals, SPIFFE, ServiceAccount, TrustDomainPattern, namespaces},
     values::{Hosts, Paths, Patterns},
 };
 use crate::{Attributes, Http};
@@ -72,9 +72,10 @@ impl<'a> View<'a> {
         Self { attributes, path }
     }
 
-    /// The caller's identities as policies name them.
-    pub(super) fn principals(&self) -> impl Iterator<Item = &'a str> {
-        self.attributes.identities.iter().filter_map(|identity| identity.strip_prefix(SPIFFE))
+    /// What the caller is called: its principals, and its namespaces as `/ns/NAMESPACE/`.
+    pub(super) fn callers(&self) -> impl Iterator<Item = &'a str> {
+        let identities = self.attributes.identities.iter();
+        identities.flat_map(|id| id.strip_prefix(SPIFFE).into_iter().chain(namespaces(id)))
     }
 }
 
@@ -83,10 +84,12 @@ impl Test {
         self.values.match_one(view) == (self.sense == Sense::OneOf)
     }
 
-    /// The principals of which a caller must have one; none if it can hold for others.
-    pub(super) fn principals(&self) -> Option<impl Iterator<Item = &str>> {
+    /// Names, as [`View::callers`] has them, of which a caller must have one; none if the test can hold
+    /// for others.
+    pub(super) fn callers(&self) -> Option<Vec<&str>> {
         match (&self.values, self.sense) {
-            (Values::Principals(principals), Sense::OneOf) => principals.exact(),
+            (Values::Principals(principals), Sense::OneOf) => Some(principals.exact()?.collect()),
+            (Values::Namespaces(all), Sense::OneOf) => all.iter().map(Namespace::exact).collect(),
             _ => None,
         }
     }
