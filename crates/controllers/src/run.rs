@@ -145,6 +145,8 @@ impl Controllers {
         self.note(&task, outcome.error.as_ref());
         match outcome.error {
             None => self.queue.done(&task, again, now),
+            // What it waits for is watched, most likely.
+            Some(Failure::Unfinished) => self.queue.done(&task, Some(UNFINISHED), now),
             Some(failure) => {
                 log(&task, &failure);
                 self.queue.failed(&task, now);
@@ -178,6 +180,9 @@ fn log(task: &Task, failure: &Failure) {
 
 /// Tasks at a time: one that waits for a slow webhook must not hold up the others.
 const CONCURRENCY: usize = 32;
+
+/// How soon something unfinished is looked at without a cause.
+const UNFINISHED: Duration = Duration::from_secs(1);
 
 /// How often everything is looked at.
 const RESYNC: Duration = Duration::from_secs(30);

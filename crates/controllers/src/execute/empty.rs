@@ -12,19 +12,36 @@ use crate::objects::Kind;
 
 /// Deletes what is in the namespace. When nothing is left, the namespace's own finalizer goes.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Result<(), Failure> {
-    let discovery = Discovery::new(client.clone()).run().await.map_err(Failure::Other)?;
-    let mut is_empty = true;
+    let resources = resources(client).await?;
+    // Most of what is deleted in the first round is gone in the second.
+    for _ in 0..2 {
+        let mut is_empty = true;
+        for resource in &resources {
+            is_empty &= empty_of(client, namespace, resource).await?;
+        }
+        if is_empty {
+            return release(client, namespace).await;
+        }
+    }
+    Err(Failure::Unfinished)
+}
+
+/// Every kind of object that a namespace can hold.
+async fn resources(client: &Client) -> Result<Vec<ApiResource>, Failure> {
+    let discovery = Discovery::new(client.clone()).run_aggregated().await;
+    let discovery = discovery.map_err(Failure::Other)?;
+    let mut resources = Vec::new();
     for group in discovery.groups() {
         for (resource, capabilities) in group.recommended_resources() {
-            let is_concerned = capabilities.scope == Scope::Namespaced
+            if capabilities.scope == Scope::Namespaced
                 && capabilities.supports_operation(verbs::LIST)
-                && capabilities.supports_operation(verbs::DELETE);
-            if is_concerned {
-                is_empty &= empty_of(client, namespace, &resource).await?;
+                && capabilities.supports_operation(verbs::DELETE)
+            {
+                resources.push(resource);
             }
         }
     }
-    if is_empty { release(client, namespace).await } else { Err(Failure::Unfinished) }
+    Ok(resources)
 }
 
 /// Deletes what there is of one kind; whether there was nothing.

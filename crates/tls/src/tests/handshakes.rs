@@ -84,6 +84,7 @@ async fn a_server_refuses_every_bad_client_and_says_why() {
     let usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     for (name, certificate, expected) in [
         ("good", Some(mesh.sign(&good)), None),
+        ("rsa", Some(mesh.sign_rsa(&good)), None),
         ("none", None, Some(Reason::NoCertificate)),
         ("same name", Some(same_name.sign(&good)), Some(Reason::UnknownAuthority)),
         ("stranger", Some(stranger.sign(&good)), Some(Reason::UnknownAuthority)),
@@ -141,6 +142,16 @@ async fn a_refused_client_hears_it() {
         assert_eq!(accepted, Err(Reason::NoCertificate));
         assert_eq!(heard, Some(Reason::Refused), "{version:?}");
     }
+}
+
+#[tokio::test]
+async fn an_rsa_server_is_as_good_as_any() {
+    let mesh = Mesh::new("a");
+    let (certificate, key) = mesh.sign_rsa(&Leaf::of("spiffe://cluster.local/ns/poc/sa/backend"));
+    let root = mesh.authority.root_pem();
+    let server = Generation::from_pem(&certificate, &key, &root, settings()).unwrap();
+    let (to, _) = round_trip(&mesh.generation("frontend"), &server, &[id("backend")]).await;
+    assert_eq!(to.identities, [id("backend").to_string()]);
 }
 
 #[tokio::test]

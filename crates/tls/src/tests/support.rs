@@ -57,10 +57,18 @@ impl Mesh {
 
     /// A certificate as [`Leaf`] says, and its key.
     pub(super) fn sign(&self, leaf: &Leaf) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
+        self.sign_for(leaf, &KeyPair::generate().unwrap())
+    }
+
+    /// The same for an RSA key, which Istio's agent makes by default.
+    pub(super) fn sign_rsa(&self, leaf: &Leaf) -> (String, String) {
+        self.sign_for(leaf, &KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap())
+    }
+
+    fn sign_for(&self, leaf: &Leaf, key: &KeyPair) -> (String, String) {
         let signer = KeyPair::from_pem(&self.authority.key_pem()).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&self.authority.root_pem(), signer).unwrap();
-        (leaf.params().signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+        (leaf.params().signed_by(key, &issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
