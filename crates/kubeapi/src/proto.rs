@@ -2,7 +2,8 @@
 //!
 //! kubectl sends several built-in kinds as protobuf (`create serviceaccount`, `create token`,
 //! `auth can-i`), so an API that reads JSON only can't serve them. The field numbers are data
-//! (`proto/fields.txt`); answers are always JSON, which every client accepts.
+//! (`proto/fields.txt`, from the struct tags of github.com/kubernetes/api and apimachinery,
+//! Apache-2.0); answers are always JSON, which every client accepts.
 //!
 //! The file has one block per message (`#NAME`), and one line per field: number, JSON name, type.
 //! Types: `s` text, `b` truth, `i` integer, `d` double, `y` bytes, `t` time, `u` time with

@@ -13,9 +13,9 @@ use crate::{
 
 /// Held until the service is stored, so that no two get the same address.
 #[derive(Debug)]
-pub(crate) struct Allocation(
-    #[expect(dead_code, reason = "held for its drop")] Option<OwnedMutexGuard<()>>,
-);
+pub(crate) struct Allocation {
+    _guard: Option<OwnedMutexGuard<()>>,
+}
 
 /// Gives a service its address, if it is one that has an address.
 pub(crate) async fn allocate(
@@ -25,13 +25,13 @@ pub(crate) async fn allocate(
     service: &mut Value,
 ) -> Result<Allocation, ApiError> {
     if call.resource.storage != "services" || !call.path.subresource.is_empty() {
-        return Ok(Allocation(None));
+        return Ok(Allocation { _guard: None });
     }
     if object::text(service, "/spec/type") == "ExternalName" {
         let spec = object::section(service, "spec");
         spec.shift_remove("clusterIP");
         spec.shift_remove("clusterIPs");
-        return Ok(Allocation(None));
+        return Ok(Allocation { _guard: None });
     }
     let guard = api.allocating.clone().lock_owned().await;
     let wanted = match object::text(service, "/spec/clusterIP") {
@@ -48,7 +48,7 @@ pub(crate) async fn allocate(
     let spec = object::section(service, "spec");
     spec.insert("clusterIP".to_owned(), json!(address));
     spec.insert("clusterIPs".to_owned(), json!([address]));
-    Ok(Allocation(Some(guard)))
+    Ok(Allocation { _guard: Some(guard) })
 }
 
 fn taken(api: &Api) -> HashSet<Ipv4Addr> {

@@ -345,3 +345,39 @@ fn every_way_that_kubectl_makes_objects_works() {
         "Yg== Opaque"
     );
 }
+
+#[test]
+fn a_definition_of_ones_own_makes_a_kind_and_takes_it_away() {
+    let server = Server::start();
+    server.apply(include_str!("widget.yaml"));
+    let widget = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 3, extra: kept}\n";
+    assert_eq!(server.apply(widget), "widget.example.com/w created\n");
+    assert_eq!(server.apply(widget), "widget.example.com/w unchanged\n");
+    let columns = server.ok(&["get", "wd"]);
+    assert!(columns.starts_with("NAME   SIZE\nw      3"), "{columns}");
+    assert_eq!(server.ok(&["get", "wd", "w", "-o", "jsonpath={.spec.extra}"]), "kept");
+    let said = server.kubectl(&["patch", "wd", "w", "-p", "{}", "--type=strategic"]);
+    assert_eq!(said.code, 1, "a kind of a definition has no strategic merge: {said:?}");
+    server.ok(&["delete", "crd", "widgets.example.com"]);
+    assert!(
+        server
+            .kubectl(&["get", "widgets.example.com"])
+            .err
+            .contains("the server doesn't have a resource type")
+    );
+    server.apply(include_str!("widget.yaml"));
+    assert_eq!(
+        server.ok(&["get", "--raw", "/apis/example.com/v1/widgets"]).matches("\"name\"").count(),
+        0
+    );
+}
+
+#[test]
+fn diff_shows_what_an_apply_would_change() {
+    let server = Server::start();
+    server.apply(MESH);
+    assert_eq!(server.kubectl_with(&["diff", "-f", "-"], MESH).code, 0);
+    let said = server.kubectl_with(&["diff", "-f", "-"], &MESH.replace("STRICT", "PERMISSIVE"));
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("+    mode: PERMISSIVE"), "{said:?}");
+}
