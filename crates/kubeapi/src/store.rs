@@ -332,15 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_nobody_wrote_has_a_history_without_gaps() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("s")).unwrap();
-        let (listed, _) = store.list("services", None);
-        drop(store.put(&key("x"), pod("x"), None, Expect::Absent).unwrap());
-        assert_eq!(store.changes_since("services", listed).map(|changes| changes.len()), Some(0));
-    }
-
-    #[test]
     fn a_file_has_one_owner() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("s");
