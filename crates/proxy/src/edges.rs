@@ -16,8 +16,18 @@ const CLUSTER: &str = "Kubernetes";
 #[derive(Debug)]
 pub(crate) struct Edges {
     shard: Shard,
-    /// By route and endpoint; a route is kept so that its address stays its own.
-    outbound: RefCell<HashMap<(*const Route, Option<usize>), (Arc<Route>, EdgeMetrics)>>,
+    outbound: RefCell<HashMap<RouteKey, Outbound>>,
+}
+
+/// A route, by its address, and an endpoint of it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct RouteKey(*const Route, Option<usize>);
+
+#[derive(Debug)]
+struct Outbound {
+    metrics: EdgeMetrics,
+    /// Kept so that its address stays its own.
+    _route: Arc<Route>,
 }
 
 impl Edges {
@@ -67,9 +77,9 @@ impl Edges {
         route: &Arc<Route>,
         endpoint: Option<usize>,
     ) -> EdgeMetrics {
-        let key = (Arc::as_ptr(route), endpoint);
-        if let Some((_, metrics)) = self.outbound.borrow().get(&key) {
-            return metrics.clone();
+        let key = RouteKey(Arc::as_ptr(route), endpoint);
+        if let Some(known) = self.outbound.borrow().get(&key) {
+            return known.metrics.clone();
         }
         let server = endpoint.and_then(|index| route.endpoint(index));
         let mtls = server.is_some_and(|server| server.mtls);
@@ -89,7 +99,8 @@ impl Edges {
             service: named(&route.port.service),
             security: Security::Unknown,
         });
-        self.outbound.borrow_mut().insert(key, (Arc::clone(route), metrics.clone()));
+        let known = Outbound { metrics: metrics.clone(), _route: Arc::clone(route) };
+        self.outbound.borrow_mut().insert(key, known);
         metrics
     }
 

@@ -22,12 +22,12 @@ use crate::{
     answer::Answer,
     buffer::Buffer,
     detect,
-    forward::{After, Ended, forward},
+    forward::{After, Ended, Passed, Tunnel, forward},
     http1::{Client, Next, Scratch},
     http2,
     io::Stream,
     reply::reply,
-    report,
+    report::{self, Since},
     signal::Watch,
     socket,
     upstream::Dial,
@@ -79,8 +79,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: Socket
         Speech::Sniffed => detect::speech(&mut stream, &mut received, &worker.buffers).await,
     };
     match speech {
-        detect::Speech::Http => http(&worker, &connection, stream, received).await,
-        detect::Speech::Opaque => opaque::serve(&worker, &connection, stream, received).await,
+        detect::Speech::Http => {
+            let client = Client::new(stream, received);
+            let known = Known::default();
+            let mut session = Session { worker: &worker, connection: &connection, client, known };
+            session.serve().await;
+        }
+        detect::Speech::Opaque => {
+            Box::pin(opaque::serve(&worker, &connection, stream, received)).await;
+        }
         detect::Speech::Gone => {}
     }
 }
@@ -92,117 +99,122 @@ fn port(worker: &Worker, destination: SocketAddr) -> Option<(MtlsMode, Protocol)
     Some((active.mode(destination.port()), active.protocol(destination.port())))
 }
 
-/// Serves the requests of a connection, one after the other.
-async fn http(worker: &Worker, connection: &Connection, stream: Stream, received: Buffer) {
-    let mut client = Client::new(stream, received);
-    let mut draining = Watch::from_start(&worker.draining);
-    let mut known = Known::default();
-    loop {
-        let after = match client.next(worker, &mut draining).await {
-            Next::Request(mut scratch) => {
-                let after =
-                    request(worker, connection, &mut client, &mut scratch, &mut known).await;
-                worker.scratches.give(scratch);
-                after
-            }
-            Next::Refused(..) if http2::is_preface(client.received.bytes()) => {
-                http2::refuse(&mut client, connection.source).await;
-                After::Close
-            }
-            Next::Refused(scratch, error) => {
-                let (head, answer) = (&scratch.request, Answer::Unreadable(error));
-                let since = report::Since::now();
-                let ended = answer_with(worker, &mut client, head, &answer).await;
-                let judged = Judged::unread();
-                record(worker, connection, &client, head, &judged, &ended, since, &mut known);
-                worker.scratches.give(scratch);
-                After::Close
-            }
-            Next::Late | Next::Closed => After::Close,
-            Next::Broken => After::Cut,
-        };
-        match after {
-            After::KeepAlive => client.rest(Instant::now()),
-            After::Close => return client.part(&worker.buffers).await,
-            After::Cut => return client.cut(&worker.buffers),
-        }
-    }
+/// The requests of one connection.
+struct Session<'a> {
+    worker: &'a Worker,
+    connection: &'a Connection,
+    client: Client<Stream>,
+    known: Known,
 }
 
-/// One request.
-async fn request(
-    worker: &Worker,
-    connection: &Connection,
-    client: &mut Client<Stream>,
-    scratch: &mut Scratch,
-    known: &mut Known,
-) -> After {
-    let since = report::Since::at(client.since());
-    let mut judged = judge::request(worker, connection, scratch, client.received.bytes());
-    match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
-        Verdict::Cut => {
-            connection.refuse(worker, client.stream.tcp());
-            After::Cut
-        }
-        Verdict::Answer(answer) => {
-            let head = &scratch.request;
-            let ended = answer_with(worker, client, head, &answer).await;
-            record(worker, connection, client, head, &judged, &ended, since, known);
-            client.received.consume(head.len());
-            ended.after
-        }
-        Verdict::Pass(upload) => {
-            let dial = Dial { address: connection.destination, target: None };
-            let passed = forward(worker, client, scratch, upload, dial, SERVER_INBOUND).await;
-            let (head, ended) = (&scratch.request, &passed.ended);
-            let now = record(worker, connection, client, head, &judged, ended, since, known);
-            let after = ended.after;
-            let request = passed
-                .is_upgraded()
-                .then(|| tunnel::Request::new(head, client.received.bytes(), judged.path));
-            match (passed.finish(worker, client, scratch, now), request) {
-                (Some(tunnel), Some(request)) => {
-                    tunnel::serve(worker, connection, client, scratch, tunnel, &request).await
+impl Session<'_> {
+    /// Serves one request after the other.
+    async fn serve(&mut self) {
+        let worker = self.worker;
+        let mut draining = Watch::from_start(&worker.draining);
+        loop {
+            let after = match self.client.next(worker, &mut draining).await {
+                Next::Request(mut scratch) => {
+                    let after = self.request(&mut scratch).await;
+                    worker.scratches.give(scratch);
+                    after
                 }
-                _ => after,
+                Next::Refused(..) if http2::is_preface(self.client.received.bytes()) => {
+                    http2::refuse(&mut self.client, self.connection.source).await;
+                    After::Close
+                }
+                Next::Refused(scratch, error) => {
+                    let since = Since::now();
+                    let ended = self.answer(&scratch.request, &Answer::Unreadable(error)).await;
+                    self.record(&scratch.request, &Judged::unread(), &ended, since);
+                    worker.scratches.give(scratch);
+                    After::Close
+                }
+                Next::Late | Next::Closed => After::Close,
+                Next::Broken => After::Cut,
+            };
+            match after {
+                After::KeepAlive => self.client.rest(Instant::now()),
+                After::Close => return self.client.part(&worker.buffers).await,
+                After::Cut => return self.client.cut(&worker.buffers),
             }
         }
     }
-}
 
-/// Answers a request whose body, if any, has not been read.
-async fn answer_with(
-    worker: &Worker,
-    client: &mut Client<Stream>,
-    head: &RequestHead,
-    answer: &Answer,
-) -> Ended {
-    let persistence = match head.framing() {
-        Framing::None | Framing::Length(0) => worker.persistence(head),
-        _ => Persistence::Close,
-    };
-    reply(worker, client, head, answer, SERVER_INBOUND, persistence).await
-}
+    /// One request: judge it, pass it on or answer it, record it.
+    async fn request(&mut self, scratch: &mut Scratch) -> After {
+        let Self { worker, connection, client, .. } = self;
+        let since = Since::at(client.since());
+        let mut judged = judge::request(worker, connection, scratch, client.received.bytes());
+        match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
+            Verdict::Cut => {
+                connection.refuse(worker, client.stream.tcp());
+                After::Cut
+            }
+            Verdict::Answer(answer) => {
+                let ended = self.answer(&scratch.request, &answer).await;
+                self.record(&scratch.request, &judged, &ended, since);
+                self.client.received.consume(scratch.request.len());
+                ended.after
+            }
+            Verdict::Pass(upload) => {
+                let dial = Dial { address: connection.destination, target: None };
+                let passed = forward(worker, client, scratch, upload, dial, SERVER_INBOUND).await;
+                let now = self.record(&scratch.request, &judged, &passed.ended, since);
+                let after = passed.ended.after;
+                match self.finish(passed, scratch, judged, now) {
+                    None => after,
+                    Some((tunnel, request)) => {
+                        let Self { worker, connection, client, .. } = self;
+                        let serving =
+                            tunnel::serve(worker, connection, client, scratch, tunnel, &request);
+                        Box::pin(serving).await
+                    }
+                }
+            }
+        }
+    }
 
-/// Tells what became of a request. The time that it ended at.
-#[expect(clippy::too_many_arguments, reason = "all that is known of a request")]
-fn record(
-    worker: &Worker,
-    connection: &Connection,
-    client: &Client<Stream>,
-    head: &RequestHead,
-    judged: &Judged,
-    ended: &Ended,
-    since: report::Since,
-    known: &mut Known,
-) -> Instant {
-    let now = Instant::now();
-    let received = client.received.bytes();
-    let id = judged.id(head, received);
-    let edge = known.edge(worker, connection);
-    if let Some(decision) = &judged.decision {
-        worker.tell_decision(
-            &report::Judgement {
+    /// Gives back what a request had borrowed. What is left of an upgrade is a tunnel, and the request
+    /// that asked for it.
+    fn finish(
+        &mut self,
+        passed: Passed,
+        scratch: &mut Scratch,
+        judged: Judged,
+        now: Instant,
+    ) -> Option<(Tunnel, tunnel::Request)> {
+        let received = self.client.received.bytes();
+        let request = passed
+            .is_upgraded()
+            .then(|| tunnel::Request::new(&scratch.request, received, judged.path));
+        passed.finish(self.worker, &mut self.client, scratch, now).zip(request)
+    }
+
+    /// Answers a request whose body, if any, has not been read.
+    async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
+        let persistence = match head.framing() {
+            Framing::None | Framing::Length(0) => self.worker.persistence(head),
+            _ => Persistence::Close,
+        };
+        reply(self.worker, &mut self.client, head, answer, SERVER_INBOUND, persistence).await
+    }
+
+    /// Tells what became of a request. The time that it ended at.
+    fn record(
+        &mut self,
+        head: &RequestHead,
+        judged: &Judged,
+        ended: &Ended,
+        since: Since,
+    ) -> Instant {
+        let Self { worker, connection, client, known } = self;
+        let now = Instant::now();
+        let received = client.received.bytes();
+        let id = judged.id(head, received);
+        let edge = known.edge(worker, connection);
+        if let Some(decision) = &judged.decision {
+            let judgement = report::Judgement {
                 decision,
                 rule: known.rule(decision),
                 generation: judged.generation,
@@ -214,21 +226,21 @@ fn record(
                 destination: connection.destination,
                 time: since.time,
                 response_code: ended.status,
-            },
-            &edge,
-        );
+            };
+            worker.tell_decision(&judgement, &edge);
+        }
+        let request = report::Request {
+            head,
+            received,
+            id,
+            since,
+            source: connection.source,
+            destination: connection.destination,
+            server_name: &connection.server_name,
+            cluster: &connection.cluster,
+            ended,
+        };
+        worker.tell(&request, &edge, now);
+        now
     }
-    let request = report::Request {
-        head,
-        received,
-        id,
-        since,
-        source: connection.source,
-        destination: connection.destination,
-        server_name: &connection.server_name,
-        cluster: &connection.cluster,
-        ended,
-    };
-    worker.tell(&request, &edge, now);
-    now
 }

@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, rc::Rc};
 
 use palisade_http::{Edits, Framing, Method, Name, Persistence, RequestHead, SERVER_OUTBOUND};
-use palisade_telemetry::{EdgeMetrics, RequestId};
+use palisade_telemetry::RequestId;
 use palisade_types::Protocol;
 use tokio::{net::TcpStream, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::{
     answer::Answer,
     buffer::Buffer,
     detect::{self, Speech},
-    forward::{After, Ended, forward},
+    forward::{After, Ended, Tunnel, forward},
     http1::{Client, Next, Scratch, Upload},
     http2,
     inbound::judge::REMOVED,
@@ -56,157 +56,158 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, source: SocketAddr
         Some(Protocol::Auto) => detect::speech(&mut stream, &mut received, &worker.buffers).await,
     };
     match speech {
-        Speech::Http => http(&worker, connection, stream, received).await,
-        Speech::Opaque => opaque::serve(&worker, connection, stream, received).await,
+        Speech::Http => {
+            let client = Client::new(stream, received);
+            Session { worker: &worker, connection, client }.serve().await;
+        }
+        Speech::Opaque => {
+            Box::pin(opaque::serve(&worker, connection, stream, received)).await;
+        }
         Speech::Gone => {}
     }
 }
 
-/// Serves the requests of a connection, one after the other.
-async fn http(worker: &Worker, connection: Connection, stream: Stream, received: Buffer) {
-    let mut client = Client::new(stream, received);
-    let mut draining = Watch::from_start(&worker.draining);
-    loop {
-        let after = match client.next(worker, &mut draining).await {
-            Next::Request(mut scratch) => {
-                let after = request(worker, connection, &mut client, &mut scratch).await;
-                worker.scratches.give(scratch);
-                after
-            }
-            Next::Refused(..) if http2::is_preface(client.received.bytes()) => {
-                http2::refuse(&mut client, connection.source).await;
-                After::Close
-            }
-            Next::Refused(scratch, error) => {
-                let head = &scratch.request;
-                let (since, answer) = (Since::now(), Answer::Unreadable(error));
-                let ended = answer_with(worker, &mut client, head, &answer).await;
-                let routed = Routed::find(worker, connection.destination);
-                record(worker, connection, &client, head, &routed, &ended, (since, None));
-                worker.scratches.give(scratch);
-                After::Close
-            }
-            Next::Late | Next::Closed => After::Close,
-            Next::Broken => After::Cut,
-        };
-        match after {
-            After::KeepAlive => client.rest(Instant::now()),
-            After::Close => return client.part(&worker.buffers).await,
-            After::Cut => return client.cut(&worker.buffers),
-        }
-    }
+/// The requests of one connection.
+struct Session<'a> {
+    worker: &'a Worker,
+    connection: Connection,
+    client: Client<Stream>,
 }
 
-/// One request.
-async fn request(
-    worker: &Worker,
-    connection: Connection,
-    client: &mut Client<Stream>,
-    scratch: &mut Scratch,
-) -> After {
-    let since = Since::at(client.since());
-    let routed = Routed::find(worker, connection.destination);
-    let (prepared, id) = prepare(worker, &routed, scratch, client.received.bytes());
-    match prepared {
-        Err(answer) => {
-            let head = &scratch.request;
-            let ended = answer_with(worker, client, head, &answer).await;
-            record(worker, connection, client, head, &routed, &ended, (since, id));
-            client.received.consume(head.len());
-            ended.after
-        }
-        Ok(upload) => {
-            let dial = routed.dial(connection.destination);
-            let passed = forward(worker, client, scratch, upload, dial, SERVER_OUTBOUND).await;
-            let (head, ended) = (&scratch.request, &passed.ended);
-            let now = record(worker, connection, client, head, &routed, ended, (since, id));
-            let after = ended.after;
-            match passed.finish(worker, client, scratch, now) {
-                Some(tunnel) => {
-                    let mut upstream = tunnel.upstream.stream;
-                    let early = (std::mem::take(&mut client.received), tunnel.down);
-                    let (stream, buffers) = (&mut client.stream, &worker.buffers);
-                    tcp::relay(stream, &mut upstream, early, buffers, &mut tcp::Unwatched).await;
-                    After::Cut
+impl Session<'_> {
+    /// Serves one request after the other.
+    async fn serve(&mut self) {
+        let worker = self.worker;
+        let mut draining = Watch::from_start(&worker.draining);
+        loop {
+            let after = match self.client.next(worker, &mut draining).await {
+                Next::Request(mut scratch) => {
+                    let after = self.request(&mut scratch).await;
+                    worker.scratches.give(scratch);
+                    after
                 }
-                None => after,
+                Next::Refused(..) if http2::is_preface(self.client.received.bytes()) => {
+                    http2::refuse(&mut self.client, self.connection.source).await;
+                    After::Close
+                }
+                Next::Refused(scratch, error) => {
+                    let asked = Asked { since: Since::now(), id: None };
+                    let routed = Routed::find(worker, self.connection.destination);
+                    let ended = self.answer(&scratch.request, &Answer::Unreadable(error)).await;
+                    self.record(&scratch.request, &routed, &ended, &asked);
+                    worker.scratches.give(scratch);
+                    After::Close
+                }
+                Next::Late | Next::Closed => After::Close,
+                Next::Broken => After::Cut,
+            };
+            match after {
+                After::KeepAlive => self.client.rest(Instant::now()),
+                After::Close => return self.client.part(&worker.buffers).await,
+                After::Cut => return self.client.cut(&worker.buffers),
             }
         }
     }
+
+    /// One request: find where it goes, pass it on or answer it, record it.
+    async fn request(&mut self, scratch: &mut Scratch) -> After {
+        let Self { worker, connection, client } = self;
+        let mut asked = Asked { since: Since::at(client.since()), id: None };
+        let routed = Routed::find(worker, connection.destination);
+        match asked.prepare(worker, &routed, scratch, client.received.bytes()) {
+            Err(answer) => {
+                let ended = self.answer(&scratch.request, &answer).await;
+                self.record(&scratch.request, &routed, &ended, &asked);
+                self.client.received.consume(scratch.request.len());
+                ended.after
+            }
+            Ok(upload) => {
+                let dial = routed.dial(connection.destination);
+                let passed = forward(worker, client, scratch, upload, dial, SERVER_OUTBOUND).await;
+                let now = self.record(&scratch.request, &routed, &passed.ended, &asked);
+                let after = passed.ended.after;
+                match passed.finish(self.worker, &mut self.client, scratch, now) {
+                    None => after,
+                    Some(tunnel) => Box::pin(self.tunnel(tunnel)).await,
+                }
+            }
+        }
+    }
+
+    /// Carries bytes until both sides have finished or one breaks.
+    async fn tunnel(&mut self, tunnel: Tunnel) -> After {
+        let Self { worker, client, .. } = self;
+        let mut upstream = tunnel.upstream.stream;
+        let early = (std::mem::take(&mut client.received), tunnel.down);
+        let (stream, buffers) = (&mut client.stream, &worker.buffers);
+        tcp::relay(stream, &mut upstream, early, buffers, &mut tcp::Unwatched).await;
+        After::Cut
+    }
+
+    /// Answers a request whose body, if any, has not been read.
+    async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
+        let persistence = match head.framing() {
+            Framing::None | Framing::Length(0) => self.worker.persistence(head),
+            _ => Persistence::Close,
+        };
+        reply(self.worker, &mut self.client, head, answer, SERVER_OUTBOUND, persistence).await
+    }
+
+    /// Tells what became of a request. The time that it ended at.
+    fn record(&self, head: &RequestHead, routed: &Routed, ended: &Ended, asked: &Asked) -> Instant {
+        let now = Instant::now();
+        let received = self.client.received.bytes();
+        let request = report::Request {
+            head,
+            received,
+            id: match &asked.id {
+                Some(id) => id.as_str(),
+                None => head.text(received, Name::XRequestId).unwrap_or_default(),
+            },
+            since: asked.since,
+            source: self.connection.source,
+            destination: self.connection.destination,
+            server_name: "",
+            cluster: routed.cluster(),
+            ended,
+        };
+        self.worker.tell(&request, &routed.edge(self.worker), now);
+        now
+    }
 }
 
-/// What is sent to the server: what the workload says about itself does not leave the pod.
-fn prepare(
-    worker: &Worker,
-    routed: &Routed,
-    scratch: &mut Scratch,
-    received: &[u8],
-) -> (Result<Upload, Answer>, Option<RequestId>) {
-    let Scratch { request: head, up, .. } = scratch;
-    if head.method() == Method::CONNECT {
-        return (Err(Answer::NoRoute), None);
-    }
-    if let Some(answer) = routed.refusal() {
-        return (Err(answer), None);
-    }
-    let id = match head.field(received, Name::XRequestId) {
-        Some(_) => None,
-        None => Some(worker.request_ids.borrow_mut().make()),
-    };
-    let mut edits = Edits::new();
-    edits.remove_all(REMOVED);
-    if head.field(received, Name::XForwardedProto).is_none() {
-        edits.set(Name::XForwardedProto, b"http");
-    }
-    if let Some(id) = &id {
-        edits.set(Name::XRequestId, id.as_str().as_bytes());
-    }
-    let upload = Upload::new(head, received, &edits, std::mem::take(up));
-    drop(edits);
-    (upload.map_err(|_| Answer::BadBody), id)
+/// What a request is called and when it began.
+struct Asked {
+    since: Since,
+    /// The id that it was given, if it came without.
+    id: Option<RequestId>,
 }
 
-/// Answers a request whose body, if any, has not been read.
-async fn answer_with(
-    worker: &Worker,
-    client: &mut Client<Stream>,
-    head: &RequestHead,
-    answer: &Answer,
-) -> Ended {
-    let persistence = match head.framing() {
-        Framing::None | Framing::Length(0) => worker.persistence(head),
-        _ => Persistence::Close,
-    };
-    reply(worker, client, head, answer, SERVER_OUTBOUND, persistence).await
-}
-
-/// Tells what became of a request. The time that it ended at.
-fn record(
-    worker: &Worker,
-    connection: Connection,
-    client: &Client<Stream>,
-    head: &RequestHead,
-    routed: &Routed,
-    ended: &Ended,
-    (since, id): (Since, Option<RequestId>),
-) -> Instant {
-    let now = Instant::now();
-    let received = client.received.bytes();
-    let edge: EdgeMetrics = routed.edge(worker);
-    let request = report::Request {
-        head,
-        received,
-        id: match &id {
-            Some(id) => id.as_str(),
-            None => head.text(received, Name::XRequestId).unwrap_or_default(),
-        },
-        since,
-        source: connection.source,
-        destination: connection.destination,
-        server_name: "",
-        cluster: routed.cluster(),
-        ended,
-    };
-    worker.tell(&request, &edge, now);
-    now
+impl Asked {
+    /// What is sent to the server: what the workload says about itself does not leave the pod.
+    fn prepare(
+        &mut self,
+        worker: &Worker,
+        routed: &Routed,
+        scratch: &mut Scratch,
+        received: &[u8],
+    ) -> Result<Upload, Answer> {
+        let Scratch { request: head, up, .. } = scratch;
+        if head.method() == Method::CONNECT {
+            return Err(Answer::NoRoute);
+        }
+        if let Some(answer) = routed.refusal() {
+            return Err(answer);
+        }
+        let mut edits = Edits::new();
+        edits.remove_all(REMOVED);
+        if head.field(received, Name::XForwardedProto).is_none() {
+            edits.set(Name::XForwardedProto, b"http");
+        }
+        if head.field(received, Name::XRequestId).is_none() {
+            let id = self.id.insert(worker.request_ids.borrow_mut().make());
+            edits.set(Name::XRequestId, id.as_str().as_bytes());
+        }
+        Upload::new(head, received, &edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
+    }
 }

@@ -1,8 +1,11 @@
 //! Sidecars in threads of this process, talking over loopback: a client's, a server's, and an application.
 
+mod admin;
 mod control;
 mod http;
 mod life;
 mod opaque;
+mod size;
 mod support;
 mod table;
+mod unknown;

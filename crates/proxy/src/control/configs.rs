@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::{Backoff, ControlError, authorized, connect};
 use crate::{
     ControlPlane,
+    active::Active,
     shared::{ApplyError, Shared},
 };
 
@@ -60,7 +61,7 @@ async fn follow(
         namespace: control.namespace.clone(),
         pod: control.pod.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        generation: shared.active().as_deref().map_or(0, |active| active.generation()),
+        generation: shared.active().as_deref().map_or(0, Active::generation),
     };
     // The stream holds the receiver: if it is gone, reading the stream says why.
     let _ = answers.send(message(Message::Subscribe(subscribe))).await;

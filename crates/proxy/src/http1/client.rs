@@ -139,13 +139,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Gives everything back and lets go.
-    pub(crate) fn cut(mut self, buffers: &Buffers) {
+    pub(crate) fn cut(&mut self, buffers: &Buffers) {
         self.received.release(buffers);
     }
 
     /// Closes so that the client gets to read what was written: a connection that is closed with unread
     /// bytes is reset, and the reset overtakes the answer.
-    pub(crate) async fn part(mut self, buffers: &Buffers) {
+    pub(crate) async fn part(&mut self, buffers: &Buffers) {
         self.received.release(buffers);
         let _ = timeout(FAREWELL, async {
             if self.stream.shutdown().await.is_ok() {

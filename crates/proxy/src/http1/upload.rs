@@ -24,6 +24,8 @@ pub(crate) struct Upload {
     rest: Buffer,
     /// How many bytes of `rest` are to be sent, and how many after these to be left out.
     step: Advance,
+    /// Whether `first` is the whole request.
+    whole: bool,
     sent: bool,
 }
 
@@ -59,8 +61,8 @@ impl Upload {
             first.extend_from_slice(input.get(..step.forward).unwrap_or_default());
             used += step.forward + step.discard;
         }
-        let (rest, step) = (Buffer::default(), Advance::default());
-        Ok(Self { first, written: 0, body, used, rest, step, sent: false })
+        let (rest, step, whole) = (Buffer::default(), Advance::default(), body.is_done());
+        Ok(Self { first, written: 0, body, used, rest, step, whole, sent: false })
     }
 
     /// The request's body as far as it has been read.
@@ -75,7 +77,7 @@ impl Upload {
 
     /// Whether the request can be sent again from the start.
     pub(crate) fn is_replayable(&self) -> bool {
-        self.rest.capacity() == 0 && self.body.is_done()
+        self.whole
     }
 
     /// Whether the upstream cannot have seen any of it.
@@ -207,4 +209,59 @@ pub(super) fn poll_write_some<W: AsyncWrite + Unpin>(
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         other => other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use palisade_http::Limits;
+
+    use super::*;
+
+    /// Sends a request of which `received` has come with the head, and `later` comes afterwards. What the
+    /// upstream got, what is left of the client's bytes, and whether it could be sent again.
+    fn send(received: &str, mut later: &[u8]) -> (String, String, bool) {
+        let buffers = Buffers::default();
+        let mut head = RequestHead::default();
+        head.parse(received.as_bytes(), Limits::default()).unwrap().unwrap();
+        let mut buffer = Buffer::default();
+        buffer.put(received.as_bytes(), &buffers);
+        let edits = Edits::new();
+        let mut upload = Upload::new(&head, buffer.bytes(), &edits, Vec::new()).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut upstream = Vec::new();
+        let sent = upload.poll(&mut cx, &mut later, &mut upstream, &buffer, &buffers);
+        assert!(matches!(sent, Poll::Ready(Ok(()))), "{sent:?}");
+        let replayable = upload.is_replayable();
+        upload.finish(&mut buffer, &buffers);
+        let left = String::from_utf8(buffer.bytes().to_vec()).unwrap();
+        (String::from_utf8(upstream).unwrap(), left, replayable)
+    }
+
+    #[test]
+    fn only_what_belongs_to_the_request_is_sent_and_only_a_whole_one_again() {
+        let head = |framing: &str| format!("POST / HTTP/1.1\r\nHost: b\r\n{framing}\r\n\r\n");
+        let (sized, chunked) = (head("Content-Length: 4"), head("Transfer-Encoding: chunked"));
+        let next = "GET /next HTTP/1.1\r\n";
+        for (head, body, came_with_head) in [
+            (&sized, "body", 0),
+            (&sized, "body", 2),
+            (&sized, "body", 4),
+            (&chunked, "4\r\nbody\r\n0\r\n\r\n", 0),
+            (&chunked, "4\r\nbody\r\n0\r\n\r\n", 1),
+            (&chunked, "4\r\nbody\r\n0\r\n\r\n", 9),
+            (&chunked, "4\r\nbody\r\n0\r\n\r\n", 14),
+        ] {
+            let all = format!("{body}{next}");
+            let (first, later) = all.split_at(came_with_head);
+            let whole = came_with_head == body.len();
+            let first = if whole { all.as_str() } else { first };
+            let later = if whole { "" } else { later };
+            let (upstream, left, replayable) = send(&format!("{head}{first}"), later.as_bytes());
+            assert_eq!(upstream, format!("{head}{body}"), "{came_with_head}");
+            assert_eq!(left, next, "{came_with_head}");
+            assert_eq!(replayable, whole, "{came_with_head}");
+        }
+    }
 }

@@ -32,6 +32,7 @@ use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
 use super::support::{BACKEND, Mesh, Server, until};
 use crate::{
     ControlPlane, Listen, OriginalDestination,
+    active::Active,
     control::{follow_configs, keep_certificate},
     shared::Shared,
 };
@@ -47,7 +48,7 @@ async fn a_certificate_and_configs_come_and_a_bad_config_changes_nothing() {
     assert_eq!(id, BACKEND);
 
     assert_eq!(world.heard().await, "subscribe poc/backend 0");
-    world.send(7, world.config(7));
+    world.send(7, &world.config(7));
     assert_eq!(world.heard().await, "acknowledge 7 ");
     assert!(world.shared.is_ready());
 
@@ -60,7 +61,7 @@ async fn a_certificate_and_configs_come_and_a_bad_config_changes_nothing() {
         (9, unknown, "the config can't be read: unknown field `surprise`"),
         (10, world.config(11), "the config says generation 11, its message 10"),
     ] {
-        world.send(generation, config);
+        world.send(generation, &config);
         let heard = world.heard().await;
         assert!(heard.starts_with(&format!("acknowledge {generation} {reason}")), "{heard}");
         assert_eq!(world.generation(), 7);
@@ -73,12 +74,12 @@ async fn after_a_loss_the_sidecar_comes_back_with_what_it_has() {
     let mut world = World::new().await;
     let _tasks = world.start_sidecar();
     assert_eq!(world.heard().await, "subscribe poc/backend 0");
-    world.send(3, world.config(3));
+    world.send(3, &world.config(3));
     assert_eq!(world.heard().await, "acknowledge 3 ");
     world.hang_up();
     assert_eq!(world.heard().await, "subscribe poc/backend 3");
     assert_eq!(world.generation(), 3);
-    world.send(4, world.config(4));
+    world.send(4, &world.config(4));
     assert_eq!(world.heard().await, "acknowledge 4 ");
 }
 
@@ -153,7 +154,7 @@ impl World {
         serde_json::to_value(config).unwrap()
     }
 
-    fn send(&self, generation: u64, config: serde_json::Value) {
+    fn send(&self, generation: u64, config: &serde_json::Value) {
         let proxy_config = config.to_string().into_bytes().into();
         self.said.send(Some(Config { generation, proxy_config })).unwrap();
     }
@@ -167,7 +168,7 @@ impl World {
     }
 
     fn generation(&self) -> u64 {
-        self.shared.active().as_deref().map_or(0, |active| active.generation())
+        self.shared.active().as_deref().map_or(0, Active::generation)
     }
 }
 

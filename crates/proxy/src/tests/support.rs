@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use palisade_model::ProxyConfig;
-use palisade_pki::{Authority, Csr, Subject};
+use palisade_pki::{Authority, Csr, PrivateKey, Subject, signing_request};
 use palisade_tls::{Generation, KeyExchange, PendingIdentity, Settings};
 use palisade_types::{SpiffeId, TrustDomain};
 use serde_json::{Value, json};
@@ -59,6 +59,13 @@ impl Mesh {
         let csr = Csr::from_pem(csr).unwrap();
         let day = Duration::from_secs(86_400);
         self.authority.issue(&csr, id, day, Timestamp::now()).unwrap().chain_pem
+    }
+
+    /// A certificate with its intermediates, and its key, as PEM.
+    pub(super) fn certificate(&self, id: &SpiffeId) -> (String, String) {
+        let key = PrivateKey::generate().unwrap();
+        let csr = signing_request(&key, id).unwrap();
+        (self.chain(&csr, id).remove(0), key.to_pem().to_string())
     }
 
     pub(super) fn authority(&self) -> &Authority {

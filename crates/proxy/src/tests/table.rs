@@ -48,7 +48,8 @@ async fn every_connection_ends_as_with_envoy() {
         seen.lock().take();
         let decisions = sidecar.shared.decisions.find(None).len();
         let met = timeout(DEADLINE, client.outcome(sidecar.inbound, &credentials)).await.unwrap();
-        let got = match seen.lock().take() {
+        let shown = seen.lock().take();
+        let got = match shown {
             Some(Seen::Tls) => "passthrough-tls".to_owned(),
             Some(seen) if met == "served" => {
                 let decided = || sidecar.shared.decisions.find(None).len();
