@@ -44,10 +44,8 @@ fn two_meshes_live_side_by_side_and_one_state_directory_holds_one() {
     for mesh in [&first, &second] {
         assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
     }
-    let kubeconfig = |mesh: &Mesh| fs::read_to_string(mesh.state().join("kubeconfig")).unwrap();
-    let server =
-        |text: &str| text.lines().find(|line| line.contains("server:")).unwrap().trim().to_owned();
-    assert_ne!(server(&kubeconfig(&first)), server(&kubeconfig(&second)));
+    let server = ["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"];
+    assert_ne!(first.kubectl(&server).ok(), second.kubectl(&server).ok());
     let again = first.palisade(&["up"]).code(2);
     assert!(again.stderr.contains("one runs in"), "{again}");
     assert!(again.stderr.contains("palisade down"), "{again}");

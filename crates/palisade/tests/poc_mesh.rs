@@ -154,22 +154,8 @@ fn an_edit_is_in_force_within_200_ms_and_breaks_no_request_in_flight() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let pod_of_backend =
-        mesh.kubectl(&["get", "pods", "-n", "poc-mesh", "-l", "app=backend", "-o", "name"]).ok();
     eventually("the slow request has arrived", Duration::from_secs(5), || {
-        let log = mesh.kubectl(&[
-            "-n",
-            "poc-mesh",
-            "exec",
-            pod_of_backend.trim(),
-            "-c",
-            "istio-proxy",
-            "--",
-            "palisade",
-            "internal",
-            "request",
-            "decisions",
-        ]);
+        let log = mesh.palisade(&["logs", "deploy/backend.poc-mesh"]);
         if log.stdout.contains("x-set-response-delay-ms") { Ok(()) } else { Err(log.to_string()) }
     });
     let mut times = Vec::new();
@@ -178,7 +164,7 @@ fn an_edit_is_in_force_within_200_ms_and_breaks_no_request_in_flight() {
         let begin = Instant::now();
         let applied = mesh.apply(&allow_frontend(methods)).ok();
         times.push(begin.elapsed());
-        assert!(applied.contains("In force in 1/1 sidecars"), "{applied}");
+        assert!(applied.contains("In force in 3/3 sidecars"), "{applied}");
         let wanted = if round % 2 == 0 { "200" } else { "403" };
         let (_, status) = mesh.curl("deploy/frontend.poc-mesh", &["-X", "POST", ORDERS]);
         assert_eq!(status, wanted, "round {round}");

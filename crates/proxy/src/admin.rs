@@ -139,10 +139,7 @@ impl Admin {
             .into_iter()
             .flat_map(|query| query.split('&'))
             .find_map(|pair| pair.strip_prefix("request_id="));
-        match id {
-            Some(id) => json(&self.shared.decisions(id)),
-            None => text(StatusCode::BAD_REQUEST, "which? add `?request_id=ID`\n"),
-        }
+        json(&self.shared.decisions(id))
     }
 }
 

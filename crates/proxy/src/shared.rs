@@ -183,8 +183,8 @@ impl Shared {
     }
 
     /// What was decided about a request.
-    pub(crate) fn decisions(&self, request_id: &str) -> serde_json::Value {
-        serde_json::json!(self.decisions.find(Some(request_id)))
+    pub(crate) fn decisions(&self, request_id: Option<&str>) -> serde_json::Value {
+        serde_json::json!(self.decisions.find(request_id))
     }
 }
 

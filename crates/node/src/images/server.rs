@@ -114,10 +114,10 @@ async fn respond(
         return Ok(Reply::text(413, "text/plain", "request entity too large\n").response);
     };
     let reply = image.answer(&Received { head, body: body.to_bytes(), from });
-    tokio::time::sleep(reply.delay).await;
     if let Some(line) = reply.log {
         print(&line);
     }
+    tokio::time::sleep(reply.delay).await;
     Ok(reply.response)
 }
 

@@ -16,7 +16,11 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        Message, Utf8Bytes,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 use super::{
@@ -302,9 +306,13 @@ async fn forward(
 async fn close(mut to_client: SplitSink<Socket, Message>, status: &serde_json::Value) {
     let status = status.to_string();
     let _ = to_client.send(message_on(Channel::Status, status.as_bytes())).await;
-    let _ = to_client.send(Message::Close(None)).await;
+    let _ = to_client.send(Message::Close(Some(NORMAL_END))).await;
     let _ = to_client.close().await;
 }
+
+/// What kubectl takes for an end; a close without a code is an error to it.
+const NORMAL_END: CloseFrame =
+    CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static("") };
 
 /// An empty message there tells the client that the streams are up.
 fn first_channel(wish: &Wish) -> Channel {
