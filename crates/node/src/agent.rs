@@ -166,6 +166,7 @@ impl Pods {
         let (order, ordered) = watch::channel(Order::Run);
         let worker = PodWorker::new(Arc::clone(&self.context), receiver, ordered);
         let key = uid.clone();
+        tracing::debug!(uid, "a pod is taken");
         self.tasks.spawn(async move {
             worker.run().await;
             key
@@ -243,7 +244,7 @@ where
         Ok(event) => Some(event),
         Err(error) => {
             tracing::debug!(%error, "a watch was interrupted");
-            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(20)).await;
             None
         }
     })

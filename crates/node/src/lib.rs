@@ -141,10 +141,12 @@ async fn run_with(
     background.spawn(kubelet::serve(socket, Arc::clone(&context)));
     background.spawn(services::follow(client, options.fabric, table));
     background.spawn(agent::watch_changes(Arc::clone(&context)));
-    agent::register(&context, &options.name, REGISTER_WITHIN)
-        .await
-        .map_err(|error| NodeError::Register(error.to_string()))?;
-    agent::run_pods(Arc::clone(&context), &options.name, &shutdown).await;
+    let register = agent::register(&context, &options.name, REGISTER_WITHIN);
+    // Nothing runs yet that would have to be ended.
+    if let Some(registered) = shutdown.run_until_cancelled(register).await {
+        registered.map_err(|error| NodeError::Register(error.to_string()))?;
+        agent::run_pods(Arc::clone(&context), &options.name, &shutdown).await;
+    }
     background.shutdown().await;
     let _ = fs::remove_file(&options.kubelet_socket);
     Ok(())

@@ -3,7 +3,7 @@
 
 mod report;
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    address::Address,
     cluster::{Source, is_gone},
     container::{ContainerWorker, Handle},
     context::{Context, identity},
@@ -42,7 +43,6 @@ pub(crate) struct PodWorker {
     state: Arc<watch::Sender<PodState>>,
     containers: Vec<Handle>,
     sandbox: Option<Arc<Sandbox>>,
-    volumes: Option<Arc<Volumes>>,
     tasks: JoinSet<()>,
 }
 
@@ -60,7 +60,6 @@ impl PodWorker {
             state: Arc::new(watch::Sender::new(state)),
             containers: Vec::new(),
             sandbox: None,
-            volumes: None,
             tasks: JoinSet::new(),
         }
     }
@@ -101,8 +100,14 @@ impl PodWorker {
 
     /// Starts everything and returns when all applications have ended for good.
     async fn live(&mut self) {
-        let sandbox = self.make_sandbox().await;
-        let volumes = self.make_volumes(&sandbox).await;
+        let address = self.take_address().await;
+        let (sandbox, volumes) =
+            tokio::join!(self.make_sandbox(&address), self.make_volumes(address.ip()));
+        let (volumes, fresh) = volumes;
+        let (sandbox, volumes) = (Arc::new(sandbox), Arc::new(volumes));
+        self.sandbox = Some(Arc::clone(&sandbox));
+        let (context, pod) = (Arc::clone(&self.context), self.pod.clone());
+        self.tasks.spawn(refresh(context, pod, Arc::clone(&volumes), fresh));
         if !self.initialize(&sandbox, &volumes).await {
             return;
         }
@@ -118,24 +123,37 @@ impl PodWorker {
         }
     }
 
-    async fn make_sandbox(&mut self) -> Arc<Sandbox> {
+    /// A pod that is started again, after the supervisor was, keeps its address if it can.
+    async fn take_address(&self) -> Arc<Address> {
+        let pod = self.pod.borrow().clone();
+        let former = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok());
+        loop {
+            if let Some(address) = self.context.addresses.take(former) {
+                return Arc::new(address);
+            }
+            let message = "Failed to create pod sandbox: no address is free".to_owned();
+            self.context.events.pod(&pod, Kind::Warning, "FailedCreatePodSandBox", message);
+            sleep(LONGEST_PAUSE).await;
+        }
+    }
+
+    async fn make_sandbox(&self, address: &Arc<Address>) -> Sandbox {
         let mut pause = Duration::from_millis(100);
         loop {
             let pod = self.pod.borrow().clone();
             let directory = self.context.pod_directory(&pod).join("etc");
-            let context = &self.context;
-            let made =
-                Sandbox::create(context.fabric.clone(), &context.addresses, &pod, directory).await;
-            match made {
+            let fabric = self.context.fabric.clone();
+            let make = Sandbox::create(fabric, Arc::clone(address), Arc::clone(&pod), directory);
+            match make.await {
                 Ok(sandbox) => {
-                    let sandbox = Arc::new(sandbox);
                     self.state.send_modify(|state| state.ip = Some(sandbox.ip()));
-                    self.sandbox = Some(Arc::clone(&sandbox));
+                    tracing::debug!(pod = sandbox.hostname, ip = %sandbox.ip(), "on the network");
                     return sandbox;
                 }
                 Err(error) => {
                     let message = format!("Failed to create pod sandbox: {error}");
-                    context.events.pod(&pod, Kind::Warning, "FailedCreatePodSandBox", message);
+                    let events = &self.context.events;
+                    events.pod(&pod, Kind::Warning, "FailedCreatePodSandBox", message);
                 }
             }
             sleep(pause).await;
@@ -143,20 +161,18 @@ impl PodWorker {
         }
     }
 
-    /// What a pod refers to may be made just after it, so the first tries follow each other fast.
-    async fn make_volumes(&mut self, sandbox: &Sandbox) -> Arc<Volumes> {
+    /// Volumes, and how long they are good for. What a pod refers to may be made just after it,
+    /// so the first tries follow each other fast.
+    async fn make_volumes(&self, ip: Ipv4Addr) -> (Volumes, Duration) {
         let mut pause = Duration::from_millis(25);
         let directory = self.context.pod_directory(&self.pod.borrow()).join("volumes");
-        let volumes = Arc::new(Volumes::new(directory, sandbox.ip()));
-        self.volumes = Some(Arc::clone(&volumes));
+        let volumes = Volumes::new(directory, ip);
         loop {
             let pod = self.pod.borrow().clone();
             match volumes.set_up(&self.context.cluster, &pod).await {
                 Ok(fresh) => {
-                    let context = Arc::clone(&self.context);
-                    let refresh = refresh(context, self.pod.clone(), Arc::clone(&volumes), fresh);
-                    self.tasks.spawn(refresh);
-                    return volumes;
+                    tracing::debug!(pod = pod.metadata.name, "volumes are there");
+                    return (volumes, fresh);
                 }
                 Err(error) if pause >= Duration::from_millis(400) => {
                     let events = &self.context.events;
@@ -254,13 +270,10 @@ impl PodWorker {
     async fn tear_down(&mut self) {
         self.tasks.shutdown().await;
         self.containers.clear();
-        let (sandbox, volumes) = (self.sandbox.take(), self.volumes.take());
+        let sandbox = self.sandbox.take();
         let directory = self.context.pod_directory(&self.pod.borrow());
         let removed = tokio::task::spawn_blocking(move || {
             drop(sandbox);
-            if let Some(volumes) = volumes {
-                volumes.remove();
-            }
             let _ = std::fs::remove_dir_all(directory);
         });
         let _ = removed.await;

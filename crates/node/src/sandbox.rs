@@ -14,7 +14,7 @@ use palisade_net::{Fabric, FabricError, GATEWAY, Redirect};
 use palisade_sys::namespace::PodNamespaces;
 
 use crate::{
-    address::{Address, Addresses},
+    address::Address,
     launch::own_path,
     spec::{Access, MountSpec},
 };
@@ -22,9 +22,6 @@ use crate::{
 /// Why a pod has no sandbox; Kubernetes calls it `FailedCreatePodSandBox`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SandboxError {
-    /// All addresses are taken.
-    #[error("no address of 10.244.0.0/16 is free")]
-    NoAddress,
     /// The kernel refused namespaces or a file could not be written.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -37,7 +34,7 @@ pub(crate) enum SandboxError {
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     namespaces: PodNamespaces,
-    address: Address,
+    address: Arc<Address>,
     directory: PathBuf,
     fabric: Fabric,
     /// The pod's hostname.
@@ -48,19 +45,17 @@ impl Sandbox {
     /// Makes the sandbox of a pod, with its files below `directory`.
     pub(crate) async fn create(
         fabric: Fabric,
-        addresses: &Addresses,
-        pod: &Arc<Pod>,
+        address: Arc<Address>,
+        pod: Arc<Pod>,
         directory: PathBuf,
     ) -> Result<Self, SandboxError> {
-        let address = addresses.take(former_address(pod)).ok_or(SandboxError::NoAddress)?;
-        let pod = Arc::clone(pod);
         let make = move || Self::make(fabric, address, &pod, directory);
         tokio::task::spawn_blocking(make).await.map_err(io::Error::other)?
     }
 
     fn make(
         fabric: Fabric,
-        address: Address,
+        address: Arc<Address>,
         pod: &Pod,
         directory: PathBuf,
     ) -> Result<Self, SandboxError> {
@@ -112,11 +107,6 @@ fn has_sidecar(pod: &Pod) -> bool {
     let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
     let main = spec.into_iter().flat_map(|spec| &spec.containers);
     init.chain(main).any(|container| container.name == SIDECAR)
-}
-
-/// A pod that is started again, after the supervisor was, keeps its address if it can.
-fn former_address(pod: &Pod) -> Option<Ipv4Addr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
 /// The pod's hostname, cut to what the kernel takes.

@@ -75,31 +75,35 @@ impl Volumes {
         cluster: &Cluster,
         pod: &Pod,
     ) -> Result<Duration, VolumeError> {
-        let mut fresh = Duration::from_secs(3600);
-        for volume in all(pod) {
-            let place = self.directory.join(&volume.name);
-            if volume.empty_dir.is_some() {
-                let failed = |source| VolumeError::Write { volume: volume.name.clone(), source };
-                fs::create_dir_all(&place).map_err(failed)?;
-                fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).map_err(failed)?;
-                continue;
-            }
-            let Some(projected) = as_projected(&volume) else {
-                return Err(VolumeError::Invalid {
-                    volume: volume.name.clone(),
-                    reason: "volumes of this type are not offered on one machine; there are \
-                             configMap, secret, emptyDir, projected and downwardAPI"
-                        .to_owned(),
-                });
-            };
-            let content =
-                content::read(cluster, (pod, self.ip), (&volume.name, &projected), &self.tokens)
-                    .await?;
-            fresh = fresh.min(content.fresh);
-            write::replace(&place, &content.files)
-                .map_err(|source| VolumeError::Write { volume: volume.name.clone(), source })?;
+        let volumes = all(pod);
+        let each = volumes.iter().map(|volume| self.set_up_one(cluster, pod, volume));
+        let fresh = futures::future::try_join_all(each).await?;
+        Ok(fresh.into_iter().min().unwrap_or(REFRESH))
+    }
+
+    async fn set_up_one(
+        &self,
+        cluster: &Cluster,
+        pod: &Pod,
+        volume: &Volume,
+    ) -> Result<Duration, VolumeError> {
+        let place = self.directory.join(&volume.name);
+        let failed = |source| VolumeError::Write { volume: volume.name.clone(), source };
+        if volume.empty_dir.is_some() {
+            fs::create_dir_all(&place).map_err(failed)?;
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            return Ok(REFRESH);
         }
-        Ok(fresh)
+        let projected = as_projected(volume).ok_or_else(|| VolumeError::Invalid {
+            volume: volume.name.clone(),
+            reason: "volumes of this type are not offered on one machine; there are configMap, \
+                     secret, emptyDir, projected and downwardAPI"
+                .to_owned(),
+        })?;
+        let shown = (volume.name.as_str(), &projected);
+        let content = content::read(cluster, (pod, self.ip), shown, &self.tokens).await?;
+        write::replace(&place, &content.files).map_err(failed)?;
+        Ok(content.fresh)
     }
 
     /// The mounts of a container that declares `mounts`.
@@ -148,11 +152,6 @@ impl Volumes {
             Source::ConfigMap(name) => shown.config_map.is_some_and(|map| map.name == name),
             Source::Secret(name) => shown.secret.is_some_and(|secret| secret.name == name),
         })
-    }
-
-    /// Removes all volumes.
-    pub(crate) fn remove(&self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -229,6 +228,9 @@ fn is_inside(path: &Path) -> bool {
     let normal = |part| matches!(part, std::path::Component::Normal(_));
     path.components().all(normal) && path.components().next().is_some()
 }
+
+/// How long contents are good for at most, should a change have been missed.
+const REFRESH: Duration = Duration::from_secs(3600);
 
 const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const IMPLICIT_TOKEN: &str = "kube-api-access";

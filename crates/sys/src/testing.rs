@@ -12,12 +12,13 @@ use crate::{enter_supervisor, spawn_supervisor};
 /// When the sandbox can't be entered or the test fails in it.
 #[expect(clippy::expect_used, clippy::panic, reason = "it reports to the test harness")]
 pub fn in_sandbox(test: &str, work: impl FnOnce()) {
-    if std::env::var_os("PALISADE_SKIP_NETNS").is_some_and(|value| value == "1") {
-        return;
-    }
-    if std::env::var_os(INSIDE).is_some() {
-        enter_supervisor().expect("enter the sandbox");
-        return work();
+    match Sandboxed::from_env() {
+        Sandboxed::Skipped => return,
+        Sandboxed::Inside => {
+            enter_supervisor().expect("enter the sandbox");
+            return work();
+        }
+        Sandboxed::Outside => {}
     }
     let program = std::env::current_exe().expect("the test program");
     let args = [test, "--exact", "--nocapture", "--test-threads=1"].map(OsString::from);
@@ -27,6 +28,31 @@ pub fn in_sandbox(test: &str, work: impl FnOnce()) {
     });
     let status = supervisor.wait().expect("wait for the sandbox");
     assert!(status.success(), "`{test}` failed in the sandbox: {status}");
+}
+
+/// Where a test runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sandboxed {
+    /// Nowhere: `PALISADE_SKIP_NETNS=1` is set.
+    Skipped,
+    /// In the sandbox.
+    Inside,
+    /// Not in it yet.
+    Outside,
+}
+
+impl Sandboxed {
+    /// What the environment says.
+    #[must_use]
+    pub fn from_env() -> Self {
+        if std::env::var_os("PALISADE_SKIP_NETNS").is_some_and(|value| value == "1") {
+            Self::Skipped
+        } else if std::env::var_os(INSIDE).is_some() {
+            Self::Inside
+        } else {
+            Self::Outside
+        }
+    }
 }
 
 const INSIDE: &str = "PALISADE_TEST_SANDBOX";

@@ -39,6 +39,7 @@ impl ContainerWorker {
         let instance = self.announce_running(&container, running.pid(), started_at);
         let pump = self.pump(&mut running, instance, &key, &container, &spec.process)?;
         self.event(Kind::Normal, "Started", "Container started".to_owned());
+        tracing::debug!(pod = name, container = container.name, "started");
         let exit_code = self.attend(&mut running, &container, &spec.process).await;
         self.context.live.remove(&key);
         pump.finish().await;
@@ -155,6 +156,7 @@ impl ContainerWorker {
             }
             let no_readiness = container.readiness_probe.is_none();
             self.update(|state| (state.started, state.ready) = (true, no_readiness));
+            tracing::debug!(container = self.name(), "startup probe succeeded");
         }
         tokio::select! {
             () = prober.liveness(container.liveness_probe.as_ref()) => "liveness probe",

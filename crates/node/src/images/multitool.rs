@@ -31,11 +31,7 @@ impl Image for Multitool {
     }
 
     fn greeting(&self) -> String {
-        format!(
-            "The directory is not mounted; listening on port {} for http; https is not offered by \
-             this equivalent",
-            self.port
-        )
+        format!("Listening on port {} for http; https is not offered by this equivalent", self.port)
     }
 
     fn answer(&self, request: &Received) -> Reply {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Files, VolumeError, is_inside};
+use super::{Files, REFRESH, VolumeError, is_inside};
 use crate::{
     cluster::{Cluster, Contents, ReferenceError, Source},
     fields,
@@ -36,7 +36,7 @@ pub(super) async fn read(
         volume,
         tokens,
         mode: projected.default_mode.unwrap_or(0o644),
-        content: Content { files: Files::new(), fresh: Duration::from_secs(3600) },
+        content: Content { files: Files::new(), fresh: REFRESH },
     };
     for source in projected.sources.iter().flatten() {
         projection.add(source).await?;
