@@ -46,7 +46,6 @@ impl Run {
     ///
     /// # Panics
     /// When it did not.
-    #[must_use]
     pub fn ok(self) -> String {
         self.code(0).stdout
     }

@@ -170,7 +170,6 @@ impl Mesh {
     }
 
     /// Runs curl in a pod, and gives its exit code and the HTTP status (`000` if none).
-    #[must_use]
     pub fn curl(&self, from: &str, args: &[&str]) -> (i32, String) {
         let mut line = vec!["exec", from, "--", "curl", "-s", "-m", "10", "-o", "/dev/null"];
         line.extend(["-w", "%{http_code}"]);

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         _ => runtime().and_then(|runtime| {
             let mut out = anstream::stdout();
             let done = runtime.block_on(palisade_cli::run(cli, &mut out));
-            done.and_then(|()| out.flush().or_else(broken_pipe_is_fine))
+            done.and_then(|()| out.flush().or_else(|error| broken_pipe_is_fine(&error)))
         }),
     };
     conclude(done)
@@ -44,7 +44,7 @@ fn conclude(done: Result<(), CliError>) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-fn broken_pipe_is_fine(error: std::io::Error) -> Result<(), CliError> {
+fn broken_pipe_is_fine(error: &std::io::Error) -> Result<(), CliError> {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(CliError::Trouble(format!("print: {error}"))),

@@ -249,7 +249,7 @@ async fn terminate(child: &mut tokio::process::Child) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
         // A process that has just ended is as good as one that was asked to.
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
     if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
         drop(child.kill().await);

@@ -232,7 +232,9 @@ fn trouble<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> CliError {
 }
 
 fn say(out: &mut impl Write, line: &str) -> Result<(), CliError> {
-    writeln!(out, "{line}").and_then(|()| out.flush()).or_else(crate::broken_pipe_is_fine)
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .or_else(|error| crate::broken_pipe_is_fine(&error))
 }
 
 /// How long each part of a start took.

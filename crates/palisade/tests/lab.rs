@@ -1,7 +1,5 @@
 //! Scenario B, the mTLS and AuthorizationPolicy lab, command by command with the real kubectl.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test shows why")]
-
 use std::time::Duration;
 
 use palisade_testkit::{Mesh, eventually, repository};

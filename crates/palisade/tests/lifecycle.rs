@@ -1,7 +1,5 @@
 //! Beginnings and ends: twice, killed, again, side by side, and on nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test shows why")]
-
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use palisade_testkit::{Mesh, Run, eventually, repository};
@@ -112,7 +110,7 @@ spec:
 fn processes_of(state: &Path) -> Result<(), String> {
     let state = state.display().to_string();
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let text = String::from_utf8_lossy(&line).replace('\0', " ");

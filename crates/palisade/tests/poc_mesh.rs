@@ -1,7 +1,5 @@
 //! Scenario A, poc-mesh: the policies of a platform engineer, on real sidecars, seen with real clients.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test shows why")]
-
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
