@@ -309,11 +309,11 @@ mod tests {
         let store = Store::open(&dir.path().join("s")).unwrap();
         let (listed, _) = store.list("pods", None);
         let other = Key { resource: "secrets".to_owned(), ..key("x") };
-        store.put(&other, pod("x"), None, Expect::Absent).unwrap();
+        drop(store.put(&other, pod("x"), None, Expect::Absent).unwrap());
         assert_eq!(store.changes_since("pods", listed).map(|it| it.len()), Some(0));
         let (listed, _) = store.list("services", None);
         let first = Key { resource: "services".to_owned(), ..key("x") };
-        store.put(&first, pod("x"), None, Expect::Absent).unwrap();
+        drop(store.put(&first, pod("x"), None, Expect::Absent).unwrap());
         assert_eq!(store.changes_since("services", listed).map(|it| it.len()), Some(1));
     }
 
