@@ -124,11 +124,13 @@ async fn launch(
     let mut shim = command.spawn()?;
     // The command holds the terminal's other end until it is dropped.
     drop(command);
+    // Taken before waiting, which would close the input.
+    let (stdin, stdout, stderr) = (shim.stdin.take(), shim.stdout.take(), shim.stderr.take());
     let mut buffer = vec![0; MAX_REPORT];
     let length = tokio::select! {
         biased;
         length = report.read(&mut buffer) => length?,
-        status = shim.wait() => return Err(no_report(&mut shim, status?).await),
+        status = shim.wait() => return Err(no_report(stderr, status?).await),
     };
     let reported = serde_json::from_slice(buffer.get(..length).unwrap_or_default());
     let pid = match reported.map_err(io::Error::from)? {
@@ -138,8 +140,10 @@ async fn launch(
     let process = ProcessHandle::open(pid).ok();
     let streams = match terminal {
         Some(controller) => Some(RunningStreams::Terminal(controller)),
-        None => shim.stdout.take().zip(shim.stderr.take()).map(|(stdout, stderr)| {
-            RunningStreams::Pipes { stdin: shim.stdin.take(), stdout, stderr }
+        None => stdout.zip(stderr).map(|(stdout, stderr)| RunningStreams::Pipes {
+            stdin,
+            stdout,
+            stderr,
         }),
     };
     Ok(Running { shim, pid, process, streams })
@@ -157,9 +161,9 @@ fn attach_streams(command: &mut Command, streams: Streams) -> io::Result<Option<
 }
 
 /// The shim ended before the container began; its last words tell why.
-async fn no_report(shim: &mut Child, status: ExitStatus) -> LaunchError {
+async fn no_report(stderr: Option<ChildStderr>, status: ExitStatus) -> LaunchError {
     let mut words = Vec::new();
-    if let Some(stderr) = shim.stderr.take() {
+    if let Some(stderr) = stderr {
         let _ = stderr.take(4096).read_to_end(&mut words).await;
     }
     let words = String::from_utf8_lossy(&words);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 
 /// A pod, as the node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,9 +97,19 @@ impl PodState {
         let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
         let main = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
         let has_init = !init.is_empty();
+        let status = pod.status.as_ref();
+        let former = status.into_iter().flat_map(|status| {
+            let init = status.init_container_statuses.iter().flatten();
+            init.chain(status.container_statuses.iter().flatten())
+        });
+        let former: Vec<_> = former.collect();
         let waiting = |containers: &[Container]| -> Vec<_> {
             let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
-            containers.iter().map(|container| ContainerState::new(container, reason)).collect()
+            let state = |container: &Container| {
+                let former = former.iter().find(|status| status.name == container.name);
+                ContainerState::new(container, reason, former.copied())
+            };
+            containers.iter().map(state).collect()
         };
         Self {
             started_at: now,
@@ -154,14 +164,15 @@ pub(crate) fn is_sidecar(container: &Container) -> bool {
 }
 
 impl ContainerState {
-    fn new(container: &Container, reason: &str) -> Self {
+    /// `former` is what an earlier node has reported; its instance ended with that node.
+    fn new(container: &Container, reason: &str, former: Option<&ContainerStatus>) -> Self {
         Self {
             name: container.name.clone(),
             phase: Phase::Waiting { reason: reason.to_owned(), message: String::new() },
             last: None,
-            id: None,
+            id: former.and_then(|former| former.container_id.clone()),
             image_id: String::new(),
-            restarts: 0,
+            restarts: former.map_or(0, |former| former.restart_count),
             started: false,
             ready: false,
             is_sidecar: is_sidecar(container),

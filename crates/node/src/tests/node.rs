@@ -360,6 +360,40 @@ fn config_maps_change_in_place() {
 }
 
 #[test]
+fn input_goes_to_the_process_and_ends() {
+    on_machine("input_goes_to_the_process_and_ends", async |machine| {
+        let mut container = shell("c", "cat; echo ended; exit 6");
+        (container["stdin"], container["stdinOnce"]) = (json!(true), json!(true));
+        let spec = json!({ "restartPolicy": "Never", "containers": [container] });
+        machine.create("cat", spec).await;
+        machine.wait_ready("cat").await;
+        let parameters = AttachParams::default().stdin(true).stderr(false);
+        let mut process = machine.pods().exec("cat", ["cat"], &parameters).await.unwrap();
+        assert_eq!(talk(&mut process).await, "hello\n");
+        assert_eq!(process.take_status().unwrap().await.unwrap().status.unwrap(), "Success");
+        let mut attached = machine.pods().attach("cat", &parameters).await.unwrap();
+        assert_eq!(talk(&mut attached).await, "hello\nended\n");
+        let pod = machine.wait_phase("cat", "Failed").await;
+        let state = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        assert_eq!(state["exitCode"], 6);
+        machine.stop().await;
+    });
+}
+
+/// Says hello and no more; what comes back.
+async fn talk(process: &mut kube::api::AttachedProcess) -> String {
+    let mut input = process.stdin().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut input, b"hello\n").await.unwrap();
+    tokio::io::AsyncWriteExt::shutdown(&mut input).await.unwrap();
+    drop(input);
+    let mut output = String::new();
+    let mut stdout = process.stdout().unwrap();
+    let read = stdout.read_to_string(&mut output);
+    tokio::time::timeout(Duration::from_secs(10), read).await.unwrap().unwrap();
+    output
+}
+
+#[test]
 fn a_terminal_can_be_attached_to() {
     on_machine("a_terminal_can_be_attached_to", async |machine| {
         machine
