@@ -46,6 +46,24 @@ impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
+
+    /// As the API server says it, which hands it on.
+    fn into_response(self) -> Response<Body> {
+        let reason = match self.status {
+            StatusCode::NOT_FOUND => "NotFound",
+            StatusCode::BAD_REQUEST => "BadRequest",
+            _ => "InternalError",
+        };
+        let status = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": reason, "code": self.status.as_u16(),
+        });
+        let mut response = Response::new(full(status.to_string()));
+        *response.status_mut() = self.status;
+        let json = header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
 }
 
 /// Binds the socket, in place of one that a former node has left.
@@ -112,11 +130,7 @@ async fn answer(
         ["healthz"] => Ok(Response::new(full("ok"))),
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such path")),
     };
-    result.unwrap_or_else(|Refusal { status, message }| {
-        let mut response = Response::new(full(message + "\n"));
-        *response.status_mut() = status;
-        response
-    })
+    result.unwrap_or_else(Refusal::into_response)
 }
 
 async fn container_logs(
