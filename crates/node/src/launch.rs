@@ -107,6 +107,25 @@ impl Running {
     }
 }
 
+/// Whoever does not wait for a process any more wants it ended. The shim lives on for a moment to
+/// take its exit code, and the runtime takes the shim's.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A shim that has not reported yet; killed if nobody waits for that any more.
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(shim) = &mut self.0 {
+            let _ = shim.start_kill();
+        }
+    }
+}
+
 async fn launch(
     program: &Path,
     subcommand: &str,
@@ -119,9 +138,12 @@ async fn launch(
     let mut command = Command::new(program);
     command.args(["internal", subcommand]).arg(own_path(&spec)).arg(own_path(&reporter));
     // Variables of the node's own environment are nobody's business.
-    command.env_clear().kill_on_drop(true).current_dir("/");
+    command.env_clear().current_dir("/");
     let terminal = attach_streams(&mut command, streams)?;
-    let mut shim = command.spawn()?;
+    let mut starting = Starting(Some(command.spawn()?));
+    let Starting(Some(shim)) = &mut starting else {
+        return Err(io::Error::other("the shim is gone").into());
+    };
     // The command holds the terminal's other end until it is dropped.
     drop(command);
     // Taken before waiting, which would close the input.
@@ -146,6 +168,7 @@ async fn launch(
             stderr,
         }),
     };
+    let shim = starting.0.take().ok_or_else(|| io::Error::other("the shim is gone"))?;
     Ok(Running { shim, pid, process, streams })
 }
 

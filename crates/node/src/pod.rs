@@ -1,6 +1,7 @@
 //! The life of one pod: its sandbox and volumes, init containers in order with sidecars among
 //! them, applications, and the end in the opposite order.
 
+mod refresh;
 mod report;
 
 use std::{future::pending, net::Ipv4Addr, sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use tokio::{
 
 use crate::{
     address::Address,
-    cluster::{Source, is_gone},
+    cluster::is_gone,
     container::{ContainerWorker, Handle},
     context::{Context, identity},
     events::Kind,
@@ -107,7 +108,7 @@ impl PodWorker {
         let (sandbox, volumes) = (Arc::new(sandbox), Arc::new(volumes));
         self.sandbox = Some(Arc::clone(&sandbox));
         let (context, pod) = (Arc::clone(&self.context), self.pod.clone());
-        self.tasks.spawn(refresh(context, pod, Arc::clone(&volumes), fresh));
+        self.tasks.spawn(refresh::keep_fresh(context, pod, Arc::clone(&volumes), fresh));
         if !self.initialize(&sandbox, &volumes).await {
             return;
         }
@@ -357,45 +358,6 @@ async fn ending(
 fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// Keeps volumes up to date: when what they show changes, before tokens expire, and when the
-/// pod's labels or annotations do.
-async fn refresh(
-    context: Arc<Context>,
-    mut pod: watch::Receiver<Arc<Pod>>,
-    volumes: Arc<Volumes>,
-    mut fresh: Duration,
-) {
-    let mut changes = context.changes.subscribe();
-    loop {
-        tokio::select! {
-            () = sleep(fresh) => {}
-            changed = pod.changed() => if changed.is_err() {
-                return;
-            },
-            change = changes.recv() => {
-                let pod = pod.borrow();
-                let namespace = pod.metadata.namespace.as_deref();
-                // Changes that were missed could be about this pod.
-                if let Ok(change) = change
-                    && (namespace != Some(change.namespace.as_str())
-                        || !(Volumes::show(&pod, Source::ConfigMap(&change.name))
-                            || Volumes::show(&pod, Source::Secret(&change.name))))
-                {
-                    continue;
-                }
-            }
-        }
-        let current = pod.borrow().clone();
-        match volumes.set_up(&context.cluster, &current).await {
-            Ok(next) => fresh = next.max(Duration::from_secs(1)),
-            Err(error) => {
-                context.events.pod(&current, Kind::Warning, "FailedMount", error.to_string());
-                fresh = Duration::from_secs(5);
-            }
-        }
-    }
 }
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

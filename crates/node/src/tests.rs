@@ -1,6 +1,7 @@
 //! Tests with real containers, run in the sandbox.
 
 mod containers;
+mod machine;
 mod node;
 
 use std::path::PathBuf;

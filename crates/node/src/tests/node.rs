@@ -1,150 +1,17 @@
 //! Pods from the API server's objects to their end, with a real API server.
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, Client,
+    Api,
     api::{AttachParams, DeleteParams, LogParams, Patch, PatchParams, PostParams},
 };
-use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
-use palisade_net::Fabric;
-use palisade_sys::testing::in_sandbox;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio_util::sync::CancellationToken;
 
-use super::{block_on, program};
-use crate::{NodeOptions, client, run};
-
-/// A machine with an API server and a node, and a person's client.
-struct Machine {
-    client: Client,
-    shutdown: CancellationToken,
-    node: tokio::task::JoinHandle<Result<(), crate::NodeError>>,
-}
-
-fn on_machine<F>(test: &str, work: impl FnOnce(Machine) -> F)
-where
-    F: Future<Output = ()>,
-{
-    in_sandbox(&format!("tests::node::{test}"), || {
-        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-        let fabric = Fabric::create().unwrap();
-        fabric.enter_current_thread().unwrap();
-        block_on(async {
-            let machine = Machine::start(directory.path(), fabric).await;
-            work(machine).await;
-        });
-    });
-}
-
-impl Machine {
-    async fn start(state: &std::path::Path, fabric: Fabric) -> Self {
-        let shutdown = CancellationToken::new();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
-        let kubelet_socket = state.join("run/kubelet.sock");
-        let server = ApiServer::open(ApiOptions::new(state.join("api"), &kubelet_socket)).unwrap();
-        let kubeconfig = state.join("node.kubeconfig");
-        std::fs::write(&kubeconfig, server.kubeconfig(ApiUser::Node, &url).unwrap()).unwrap();
-        let stop = shutdown.clone();
-        tokio::spawn(async move { server.serve(vec![listener], stop).await.unwrap() });
-        let options = NodeOptions {
-            kubeconfig,
-            state_dir: state.to_owned(),
-            kubelet_socket,
-            self_exe: program(),
-            name: "palisade".to_owned(),
-            fabric,
-        };
-        let client = client(&options).await.unwrap();
-        let node = tokio::spawn(run(options, shutdown.clone()));
-        let machine = Self { client, shutdown, node };
-        let account = json!({ "metadata": { "name": "default" } });
-        let accounts = Api::<ServiceAccount>::namespaced(machine.client.clone(), "default");
-        // Where the API server makes it by itself, that is fine too.
-        let _ = accounts.create(&PostParams::default(), &object(account)).await;
-        machine
-    }
-
-    fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), "default")
-    }
-
-    async fn create(&self, name: &str, spec: Value) {
-        let pod = json!({ "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
-        self.pods().create(&PostParams::default(), &object(pod)).await.unwrap();
-    }
-
-    async fn wait(&self, name: &str, what: &str, until: impl Fn(&Value) -> bool) -> Value {
-        let give_up = Instant::now() + Duration::from_secs(20);
-        loop {
-            let pod = serde_json::to_value(self.pods().get(name).await.unwrap()).unwrap();
-            if until(&pod) {
-                return pod;
-            }
-            assert!(Instant::now() < give_up, "{name} never was {what}: {:#}", pod["status"]);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn wait_ready(&self, name: &str) -> Value {
-        self.wait(name, "ready", |pod| {
-            let conditions = pod["status"]["conditions"].as_array();
-            conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
-        })
-        .await
-    }
-
-    async fn wait_phase(&self, name: &str, phase: &str) -> Value {
-        self.wait(name, phase, |pod| pod["status"]["phase"] == phase).await
-    }
-
-    async fn wait_gone(&self, name: &str) {
-        let give_up = Instant::now() + Duration::from_secs(20);
-        while self.pods().get_opt(name).await.unwrap().is_some() {
-            assert!(Instant::now() < give_up, "{name} never went");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Exit code and standard output.
-    async fn exec(&self, name: &str, command: &[&str]) -> (String, String) {
-        let parameters = AttachParams::default().stdout(true).stderr(false);
-        let mut process = self.pods().exec(name, command.to_vec(), &parameters).await.unwrap();
-        let status = process.take_status().unwrap();
-        let mut output = String::new();
-        process.stdout().unwrap().read_to_string(&mut output).await.unwrap();
-        let status = status.await.unwrap();
-        let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
-        let code = causes.into_iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
-        let code = code.and_then(|cause| cause.message).unwrap_or_else(|| "0".to_owned());
-        (code, output.trim().to_owned())
-    }
-
-    async fn logs(&self, name: &str, parameters: &LogParams) -> String {
-        self.pods().logs(name, parameters).await.unwrap()
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.node.await.unwrap().unwrap();
-    }
-}
-
-fn object<T: Serialize + DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).unwrap()
-}
-
-fn shell(name: &str, script: &str) -> Value {
-    json!({ "name": name, "image": "busybox", "command": ["sh", "-c", script] })
-}
+use super::machine::{object, on_machine, shell};
 
 #[test]
 fn a_pod_serves_is_probed_and_deleted() {
@@ -421,6 +288,35 @@ fn a_terminal_can_be_attached_to() {
         let pod = machine.wait_phase("it", "Failed").await;
         let state = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
         assert_eq!(state["exitCode"], 5);
+        machine.stop().await;
+    });
+}
+
+#[test]
+fn a_probe_that_takes_too_long_leaves_nothing() {
+    on_machine("a_probe_that_takes_too_long_leaves_nothing", async |machine| {
+        let mut container = shell("c", "sleep 600");
+        container["readinessProbe"] =
+            json!({ "exec": { "command": ["sleep", "60"] }, "periodSeconds": 1 });
+        machine.create("slow", json!({ "containers": [container] })).await;
+        machine.wait_phase("slow", "Running").await;
+        let sleepers = || {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten();
+            let names = processes
+                .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+            names.filter(|stat| stat.contains("(sleep)") || stat.contains(") Z ")).count()
+        };
+        let give_up = Instant::now() + Duration::from_secs(20);
+        let mut probed = 0;
+        let mut last = 1;
+        // The application, and now and then a probe.
+        while probed < 3 {
+            let now = sleepers();
+            assert!(now <= 2 && Instant::now() < give_up, "{now} processes");
+            probed += usize::from(now == 1 && last == 2);
+            last = now;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         machine.stop().await;
     });
 }
