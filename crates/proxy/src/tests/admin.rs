@@ -49,7 +49,7 @@ async fn a_bootstrap_file_makes_a_sidecar_that_tells_about_itself_and_quits() {
         (status, "/stats/prometheus", 200, "palisade_config_generation 5"),
         (metrics, "/stats/prometheus", 200, "palisade_certificate_expiry_timestamp_seconds"),
         (admin, "/decisions?request_id=none", 200, "[]"),
-        (admin, "/decisions", 400, "request_id"),
+        (admin, "/decisions", 200, "[]"),
         (status, "/app-health/app/livez", 403, "node only"),
         (status, "/config_dump", 404, ""),
         (health, "/quitquitquit", 404, ""),
