@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io};
 
 use palisade_http::{
-    DateLine, LocalReply, Persistence, ReplyTo, RequestError, RequestHead, ResponseError,
+    DateLine, LocalReply, Persistence, ReplyTo, RequestError, RequestHead, ResponseError, grpc,
     refusal::{Asked, Body, Refusal},
 };
 use palisade_telemetry::ResponseFlags;
@@ -49,15 +49,35 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) second: u64,
 }
 
+/// What was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Whether the connection goes on.
+    pub(crate) persistence: Persistence,
+    /// HTTP status: 200 for a gRPC call, which is told the outcome in another way.
+    pub(crate) status: u16,
+    /// gRPC status, for a gRPC call.
+    pub(crate) grpc_status: Option<u8>,
+    /// Bytes of the body.
+    pub(crate) body: u64,
+}
+
 impl Answer {
-    /// Writes the answer; whether the connection goes on after it.
+    /// Writes the answer.
     pub(crate) fn encode(
         &self,
         to: &Circumstances<'_>,
         date: &mut DateLine,
         out: &mut Vec<u8>,
-    ) -> Persistence {
-        let date = date.at(to.second);
+    ) -> Written {
+        let persistence = self.write(to, date.at(to.second), out);
+        let head = memchr::memmem::find(out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);
+        let grpc = to.head.is_grpc(to.received).then(|| grpc::status_of(self.status()));
+        let status = if grpc.is_some() { 200 } else { self.status() };
+        Written { persistence, status, grpc_status: grpc, body: (out.len() - head) as u64 }
+    }
+
+    fn write(&self, to: &Circumstances<'_>, date: &str, out: &mut Vec<u8>) -> Persistence {
         if let Self::Refused(refusal) = self {
             let asked = Asked {
                 method: to.head.method().as_str(),
@@ -204,3 +224,69 @@ fn sentence(kind: io::ErrorKind) -> String {
 }
 
 const BEFORE_HEADERS: &str = "upstream connect error or disconnect/reset before headers.";
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use palisade_http::{Limits, normalize::TargetError};
+    use palisade_tls::HandshakeError;
+
+    use super::*;
+
+    fn all() -> Vec<Answer> {
+        let tls = HandshakeError {
+            reason: HandshakeReason::SecureNaming,
+            detail: "whom we met is nobody's business".to_owned(),
+        };
+        let tcp = |kind: io::ErrorKind| Answer::NoConnection(ConnectError::Tcp(kind.into()));
+        vec![
+            Answer::Refused(Refusal::Denied { rule: Some("ns[a]-policy[b]-rule[0]".to_owned()) }),
+            Answer::Refused(Refusal::Path(TargetError::Malformed)),
+            Answer::Unreadable(RequestError::LowVersion),
+            Answer::Unreadable(RequestError::MissingHost),
+            Answer::BadBody,
+            tcp(io::ErrorKind::ConnectionRefused),
+            tcp(io::ErrorKind::TimedOut),
+            Answer::NoConnection(ConnectError::Tls(tls)),
+            Answer::NoConnection(ConnectError::NoCredentials),
+            Answer::NoResponse(None),
+            Answer::NoResponse(Some(io::ErrorKind::ConnectionReset.into())),
+            Answer::BadResponse(ResponseError::Framing),
+            Answer::NoRoute,
+            Answer::NoEndpoint,
+            Answer::BlackHole,
+        ]
+    }
+
+    /// What a client gets, without its header fields, and what the access log says.
+    fn told(answer: &Answer) -> String {
+        let received = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut head = RequestHead::default();
+        head.parse(received, Limits::default()).unwrap().unwrap();
+        let to = Circumstances {
+            head: &head,
+            received,
+            server: "istio-envoy",
+            persistence: Persistence::KeepAlive,
+            second: 0,
+        };
+        let mut out = Vec::new();
+        let written = answer.encode(&to, &mut DateLine::default(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(written.body, body.len() as u64);
+        let mut told = head.lines().next().unwrap_or_default().to_owned();
+        if written.persistence == Persistence::Close {
+            told.push_str(", closed");
+        }
+        let _ = write!(told, "\n  {body}\n  {} {}", answer.flags(), answer.details());
+        let failure = answer.transport_failure().map(|failure| format!("\n  \"{failure}\""));
+        told + &failure.unwrap_or_default() + "\n"
+    }
+
+    #[test]
+    fn answers_are_worded_as_envoy_words_them() {
+        insta::assert_snapshot!(all().iter().map(told).collect::<String>());
+    }
+}

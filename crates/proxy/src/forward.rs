@@ -7,10 +7,10 @@ use palisade_http::{BodyError, CONTINUE, Persistence, RequestHead, ResponseHead}
 use palisade_telemetry::ResponseFlags;
 use thiserror::Error;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Written},
     buffer::Buffer,
     http1::{
         Client, Download, DownloadError, Exchange, ExchangeError, Scratch, Upload, UploadError,
@@ -71,15 +71,15 @@ impl From<Persistence> for After {
 
 impl Ended {
     /// A request that the sidecar answered itself.
-    pub(crate) fn answered(answer: &Answer, after: After) -> Self {
+    pub(crate) fn answered(answer: &Answer, written: Written, after: After) -> Self {
         Self {
-            status: answer.status(),
+            status: written.status,
             flags: answer.flags(),
             details: answer.details(),
             transport_failure: answer.transport_failure(),
             received: 0,
-            sent: 0,
-            grpc_status: None,
+            sent: written.body,
+            grpc_status: written.grpc_status,
             upstream: None,
             local: None,
             answered: None,
@@ -127,8 +127,8 @@ pub(crate) struct Tunnel {
 /// Why a request was not passed on, or its response not back.
 #[derive(Debug, Error)]
 enum Failure {
-    #[error("can't connect")]
-    Connect(#[source] ConnectError),
+    #[error("can't connect: {0}")]
+    Connect(ConnectError),
     #[error("broken exchange: {0:?}")]
     Exchange(ExchangeError),
 }
@@ -157,7 +157,7 @@ pub(crate) async fn forward(
     };
     let Exchange { upload, download, .. } = exchange;
     ended.received = upload.body().payload();
-    ended.sent = download.body().payload();
+    ended.sent += download.body().payload();
     ended.upstream = Some(dial.address);
     ended.answered = answered;
     if worker.log.borrow().is_some() {
@@ -257,7 +257,10 @@ async fn fail(
     failure: Failure,
     server: &'static str,
 ) -> Ended {
-    debug!(%failure, "request not passed on");
+    match &failure {
+        Failure::Connect(ConnectError::Tls(error)) => warn!(%error, "server not accepted"),
+        other => debug!(failure = %other, "request not passed on"),
+    }
     let begun = exchange.download.has_begun();
     let status = if begun { exchange.download.head().status() } else { 0 };
     let answer = match failure {

@@ -25,10 +25,10 @@ pub(crate) async fn reply(
     let received = client.received.bytes();
     let to = Circumstances { head, received, server, persistence, second };
     let mut out = Vec::with_capacity(512);
-    let persistence = answer.encode(&to, &mut worker.date.borrow_mut(), &mut out);
+    let written = answer.encode(&to, &mut worker.date.borrow_mut(), &mut out);
     let after = match client.write(&out).await {
-        Ok(()) => After::from(persistence),
+        Ok(()) => After::from(written.persistence),
         Err(_) => After::Cut,
     };
-    Ended::answered(answer, after)
+    Ended::answered(answer, written, after)
 }

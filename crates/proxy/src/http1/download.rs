@@ -289,3 +289,78 @@ impl Download {
         (self.received, self.head, self.out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, task::Waker};
+
+    use palisade_http::Method;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Yields its pieces one by one, then ends.
+    struct Pieces<'a>(VecDeque<&'a [u8]>);
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(piece) = self.0.pop_front() {
+                into.put_slice(piece);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What the client gets of a response that arrives in these pieces.
+    fn receive(pieces: &[&[u8]]) -> Result<(String, Download), DownloadError> {
+        let asked = Asked { method: Method::GET, upgrade: false };
+        let mut download = Download::new(asked, ResponseHead::default(), Vec::new());
+        let mut upstream = Pieces(pieces.iter().copied().filter(|p| !p.is_empty()).collect());
+        let (mut client, buffers) = (Vec::new(), Buffers::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut keep = |_: &ResponseHead| Persistence::KeepAlive;
+        match download.poll(&mut cx, &mut upstream, &mut client, &mut keep, &buffers) {
+            Poll::Ready(done) => done.map(|()| (String::from_utf8(client).unwrap(), download)),
+            Poll::Pending => panic!("pieces are always ready"),
+        }
+    }
+
+    #[test]
+    fn where_the_network_cuts_a_response_does_not_matter() {
+        let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            5\r\nhello\r\n6\r\n world\r\n0\r\ngrpc-status: 0\r\n\r\n";
+        let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        for response in [whole, sized] {
+            for cut in 0..=response.len() {
+                let (first, second) = response.as_bytes().split_at(cut);
+                let (received, download) = receive(&[first, second]).unwrap();
+                assert_eq!(received, response, "{cut}");
+                assert!(download.is_clean());
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_cut_short_is_an_error_and_says_how_far_it_came() {
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        let head = response.len() - 5;
+        for end in 0..response.len() {
+            let error = receive(&[&response[..end]]).unwrap_err();
+            match error {
+                DownloadError::NoResponse(None) => assert!(end < head, "{end}"),
+                DownloadError::Body => assert!(end >= head, "{end}"),
+                other => panic!("{end}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_response_is_noticed() {
+        let (_, download) = receive(&[b"HTTP/1.1 204 No Content\r\n\r\nmore"]).unwrap();
+        assert!(!download.is_clean());
+    }
+}

@@ -400,3 +400,80 @@ async fn an_idle_connection_that_died_is_replaced_without_the_client_noticing() 
         assert_eq!(ask(&mut stream, &get("/")).await.status(), 200);
     }
 }
+
+#[tokio::test]
+async fn a_denied_request_is_told_in_the_words_of_its_protocol() {
+    let server = Server { policies: vec![allow_reading()], ..Server::default() };
+    let pair = pair(&server).await;
+    let post = |fields: &str| format!("POST /x HTTP/1.1\r\nhost: b\r\n{fields}\r\n");
+    let mut stream = pair.connect().await;
+    let rpc = ask(&mut stream, &post("content-type: application/grpc\r\n")).await;
+    assert_eq!((rpc.status(), field(&rpc.head, "grpc-status")), (200, Some("7")));
+    assert_eq!(field(&rpc.head, "grpc-message"), Some("RBAC: access denied"));
+    let mut read = Vec::new();
+    let unread = async {
+        let mut stream = pair.connect().await;
+        ask(&mut stream, &post("content-length: 4\r\n")).await
+    };
+    assert_eq!(field(&unread.await.head, "connection"), Some("close"));
+    stream.write_all(b"HEAD /x HTTP/1.1\r\nhost: b\r\n\r\n").await.unwrap();
+    let head = read_head(&mut stream, &mut read).await.unwrap();
+    assert_eq!(field(&head, "content-length"), Some("19"));
+    assert_eq!(ask(&mut stream, &get("/api/orders")).await.status(), 200);
+    let metrics = pair.server.metrics();
+    assert!(metrics.contains("grpc_response_status=\"7\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_answer_without_body_does_not_hold_up_the_next() {
+    let terse = application(async |mut stream| {
+        let mut read = Vec::new();
+        while let Some(head) = read_head(&mut stream, &mut read).await {
+            let answer: &[u8] = match head.split(' ').next() {
+                Some("HEAD") => b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+                Some("DELETE") => b"HTTP/1.1 204 No Content\r\n\r\n",
+                Some("PUT") => b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+                _ => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            };
+            stream.write_all(answer).await.unwrap();
+        }
+    })
+    .await;
+    let pair = Pair::new(&Server::default(), "HTTP", terse);
+    let mut stream = pair.connect().await;
+    let mut read = Vec::new();
+    for (method, status) in [("HEAD", 200), ("DELETE", 204), ("PUT", 304), ("GET", 200)] {
+        let request = format!("{method} / HTTP/1.1\r\nhost: b\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream, &mut read).await.unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{method}: {head}");
+        assert!(read.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_says_who_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let server = Server { policies: vec![allow_reading()], ..Server::default() };
+    let application = application(echo).await;
+    let pair = Pair::new(&server, "HTTP", application);
+    let mut config = Server { generation: 2, ..server }.config(application);
+    config.mesh.access_log_file = file.path().to_str().unwrap().to_owned();
+    pair.server.shared.apply(config).unwrap();
+    let log = || std::fs::read_to_string(file.path()).unwrap();
+    let mut stream = pair.connect().await;
+    // The worker hears of the log a moment after the configuration is in force.
+    while log().is_empty() {
+        assert_eq!(ask(&mut stream, &get("/api/orders")).await.status(), 200);
+    }
+    assert_eq!(ask(&mut stream, &get("/api/secret")).await.status(), 403);
+    until("the refusal is logged", || log().contains("/api/secret")).await;
+    for part in [
+        "\"GET /api/orders HTTP/1.1\" 200 - via_upstream - \"-\" 0 ",
+        "\"GET /api/secret HTTP/1.1\" 403 - rbac_access_denied_matched_policy[none] - \"-\" 0 19 ",
+        &format!("inbound|{}||", application.port()),
+        "outbound_.80_._.backend.poc.svc.cluster.local",
+    ] {
+        assert!(log().contains(part), "{part} in {}", log());
+    }
+}
