@@ -12,10 +12,6 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 use clap::Parser;
 use palisade_cli::{Cli, CliError, Command};
 
-/// The sidecar's request path allocates little, and this allocator gives memory back between bursts.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
