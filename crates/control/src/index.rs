@@ -4,7 +4,6 @@
 //! before every kind was listed once: a mesh without its policies would allow too much.
 
 mod decode;
-mod mesh_config;
 mod task;
 
 use std::{
@@ -179,14 +178,8 @@ impl Index {
         }
         let resource_version = text(&object, "resourceVersion");
         let refused = match source {
-            Source::MeshConfig => match mesh_config::mesh_config(&object) {
-                Ok((mesh, ignored)) => {
-                    if !ignored.is_empty() {
-                        tracing::warn!(
-                            settings = ignored.join(", "),
-                            "mesh settings without effect"
-                        );
-                    }
+            Source::MeshConfig => match decode::mesh_config(&object) {
+                Ok(mesh) => {
                     self.objects.apply_mesh(mesh);
                     None
                 }

@@ -3,8 +3,8 @@
 //!
 //! `/debug/in-force` is what `apply --wait` asks: given an object's kind, namespace, name and the
 //! `resourceVersion` that the API returned (`absent` after a deletion), whether that version, or a
-//! later one, is in force in every sidecar. With `waitMs` the answer comes when it is yes, or after
-//! that time.
+//! later one, is in force in every sidecar. With `waitMs` the answer comes when it is yes, when that
+//! version can't be used, or after that time.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -208,7 +208,8 @@ async fn on_in_force(
         let something = async {
             tokio::select! { it = published.changed() => it, it = answers.changed() => it }
         };
-        if answer.in_force || !matches!(timeout_at(until, something).await, Ok(Ok(()))) {
+        let settled = answer.in_force || (answer.seen && answer.refused.is_some());
+        if settled || !matches!(timeout_at(until, something).await, Ok(Ok(()))) {
             return Json(answer);
         }
     }

@@ -241,6 +241,11 @@ impl Accepted {
                 return;
             }
         };
+        // A client without TCP_NODELAY (kube::Client) holds its request back until the end of its
+        // handshake is acknowledged, which the kernel would delay by 40 ms.
+        if let Err(error) = stream.get_ref().set_quickack(true) {
+            tracing::debug!(%error, "a first API answer may be slow");
+        }
         let certificate = peer.client.and_then(|client| {
             Identity::from_certificate(&client.common_name, &client.organizations)
         });

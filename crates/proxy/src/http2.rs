@@ -2,8 +2,6 @@
 //! words, so that a client can fall back to HTTP/1.1; it is never passed on as opaque bytes, since that
 //! would skip the rules for HTTP.
 
-use std::net::SocketAddr;
-
 use tracing::warn;
 
 use crate::{http1::Client, io::Stream};
@@ -14,8 +12,9 @@ pub(crate) fn is_preface(received: &[u8]) -> bool {
 }
 
 /// Refuses the connection.
-pub(crate) async fn refuse(client: &mut Client<Stream>, source: SocketAddr) {
-    warn!(%source, "HTTP/2 is not supported, connection refused with HTTP_1_1_REQUIRED");
+pub(crate) async fn refuse(client: &mut Client<Stream>) {
+    let source = client.stream.tcp().peer_addr().ok();
+    warn!(?source, "HTTP/2 is not supported, connection refused with HTTP_1_1_REQUIRED");
     // Whether the client gets to read this does not matter: the connection is closed either way.
     let _ = client.write(SETTINGS_AND_GOAWAY).await;
 }

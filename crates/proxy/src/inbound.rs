@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use palisade_http::{Framing, Persistence, RequestHead, SERVER_INBOUND};
+use palisade_http::{RequestError, RequestHead, SERVER_INBOUND};
 use palisade_policy::inbound::{Admission, Hello, Speech, admit};
 use palisade_types::{MtlsMode, Protocol};
 use smallvec::SmallVec;
@@ -23,13 +23,10 @@ use crate::{
     buffer::Buffer,
     detect,
     forward::{After, Ended, Passed, Tunnel, forward},
-    http1::{Client, Next, Scratch},
-    http2,
+    http1::{Client, Scratch},
     io::Stream,
-    reply::reply,
     report::{self, Since},
-    signal::Watch,
-    socket,
+    session, socket,
     upstream::Dial,
     worker::Worker,
 };
@@ -82,8 +79,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: Socket
         detect::Speech::Http => {
             let client = Client::new(stream, received);
             let known = Known::default();
-            let mut session = Session { worker: &worker, connection: &connection, client, known };
-            session.serve().await;
+            let requests = Session { worker: &worker, connection: &connection, client, known };
+            session::serve(&worker, requests).await;
         }
         detect::Speech::Opaque => {
             Box::pin(opaque::serve(&worker, &connection, stream, received)).await;
@@ -107,41 +104,11 @@ struct Session<'a> {
     known: Known,
 }
 
-impl Session<'_> {
-    /// Serves one request after the other.
-    async fn serve(&mut self) {
-        let worker = self.worker;
-        let mut draining = Watch::from_start(&worker.draining);
-        loop {
-            let after = match self.client.next(worker, &mut draining).await {
-                Next::Request(mut scratch) => {
-                    let after = self.request(&mut scratch).await;
-                    worker.scratches.give(scratch);
-                    after
-                }
-                Next::Refused(..) if http2::is_preface(self.client.received.bytes()) => {
-                    http2::refuse(&mut self.client, self.connection.source).await;
-                    After::Close
-                }
-                Next::Refused(scratch, error) => {
-                    let since = Since::now();
-                    let ended = self.answer(&scratch.request, &Answer::Unreadable(error)).await;
-                    self.record(&scratch.request, &Judged::unread(), &ended, since);
-                    worker.scratches.give(scratch);
-                    After::Close
-                }
-                Next::Late | Next::Closed => After::Close,
-                Next::Broken => After::Cut,
-            };
-            match after {
-                After::KeepAlive => self.client.rest(Instant::now()),
-                After::Close => return self.client.part(&worker.buffers).await,
-                After::Cut => return self.client.cut(&worker.buffers),
-            }
-        }
+impl session::Session for Session<'_> {
+    fn client(&mut self) -> &mut Client<Stream> {
+        &mut self.client
     }
 
-    /// One request: judge it, pass it on or answer it, record it.
     async fn request(&mut self, scratch: &mut Scratch) -> After {
         let Self { worker, connection, client, .. } = self;
         let since = Since::at(client.since());
@@ -175,6 +142,14 @@ impl Session<'_> {
         }
     }
 
+    async fn unreadable(&mut self, head: &RequestHead, error: RequestError) {
+        let since = Since::now();
+        let ended = self.answer(head, &Answer::Unreadable(error)).await;
+        self.record(head, &Judged::unread(), &ended, since);
+    }
+}
+
+impl Session<'_> {
     /// Gives back what a request had borrowed. What is left of an upgrade is a tunnel, and the request
     /// that asked for it.
     fn finish(
@@ -191,13 +166,8 @@ impl Session<'_> {
         passed.finish(self.worker, &mut self.client, scratch, now).zip(request)
     }
 
-    /// Answers a request whose body, if any, has not been read.
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
-        let persistence = match head.framing() {
-            Framing::None | Framing::Length(0) => self.worker.persistence(head),
-            _ => Persistence::Close,
-        };
-        reply(self.worker, &mut self.client, head, answer, SERVER_INBOUND, persistence).await
+        session::answer(self.worker, &mut self.client, head, answer, SERVER_INBOUND).await
     }
 
     /// Tells what became of a request. The time that it ended at.

@@ -26,6 +26,7 @@ mod pool;
 mod probe;
 mod reply;
 mod report;
+mod session;
 mod shared;
 mod sidecar;
 mod signal;

@@ -7,7 +7,7 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use palisade_http::{Edits, Framing, Method, Name, Persistence, RequestHead, SERVER_OUTBOUND};
+use palisade_http::{Edits, Method, Name, RequestError, RequestHead, SERVER_OUTBOUND};
 use palisade_telemetry::RequestId;
 use palisade_types::Protocol;
 use tokio::{net::TcpStream, time::Instant};
@@ -18,14 +18,11 @@ use crate::{
     buffer::Buffer,
     detect::{self, Speech},
     forward::{After, Ended, Tunnel, forward},
-    http1::{Client, Next, Scratch, Upload},
-    http2,
+    http1::{Client, Scratch, Upload},
     inbound::judge::REMOVED,
     io::Stream,
-    reply::reply,
     report::{self, Since},
-    signal::Watch,
-    socket, tcp,
+    session, socket, tcp,
     worker::Worker,
 };
 
@@ -58,7 +55,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, source: SocketAddr
     match speech {
         Speech::Http => {
             let client = Client::new(stream, received);
-            Session { worker: &worker, connection, client }.serve().await;
+            session::serve(&worker, Session { worker: &worker, connection, client }).await;
         }
         Speech::Opaque => {
             Box::pin(opaque::serve(&worker, connection, stream, received)).await;
@@ -74,42 +71,11 @@ struct Session<'a> {
     client: Client<Stream>,
 }
 
-impl Session<'_> {
-    /// Serves one request after the other.
-    async fn serve(&mut self) {
-        let worker = self.worker;
-        let mut draining = Watch::from_start(&worker.draining);
-        loop {
-            let after = match self.client.next(worker, &mut draining).await {
-                Next::Request(mut scratch) => {
-                    let after = self.request(&mut scratch).await;
-                    worker.scratches.give(scratch);
-                    after
-                }
-                Next::Refused(..) if http2::is_preface(self.client.received.bytes()) => {
-                    http2::refuse(&mut self.client, self.connection.source).await;
-                    After::Close
-                }
-                Next::Refused(scratch, error) => {
-                    let asked = Asked { since: Since::now(), id: None };
-                    let routed = Routed::find(worker, self.connection.destination);
-                    let ended = self.answer(&scratch.request, &Answer::Unreadable(error)).await;
-                    self.record(&scratch.request, &routed, &ended, &asked);
-                    worker.scratches.give(scratch);
-                    After::Close
-                }
-                Next::Late | Next::Closed => After::Close,
-                Next::Broken => After::Cut,
-            };
-            match after {
-                After::KeepAlive => self.client.rest(Instant::now()),
-                After::Close => return self.client.part(&worker.buffers).await,
-                After::Cut => return self.client.cut(&worker.buffers),
-            }
-        }
+impl session::Session for Session<'_> {
+    fn client(&mut self) -> &mut Client<Stream> {
+        &mut self.client
     }
 
-    /// One request: find where it goes, pass it on or answer it, record it.
     async fn request(&mut self, scratch: &mut Scratch) -> After {
         let Self { worker, connection, client } = self;
         let mut asked = Asked { since: Since::at(client.since()), id: None };
@@ -134,6 +100,15 @@ impl Session<'_> {
         }
     }
 
+    async fn unreadable(&mut self, head: &RequestHead, error: RequestError) {
+        let asked = Asked { since: Since::now(), id: None };
+        let routed = Routed::find(self.worker, self.connection.destination);
+        let ended = self.answer(head, &Answer::Unreadable(error)).await;
+        self.record(head, &routed, &ended, &asked);
+    }
+}
+
+impl Session<'_> {
     /// Carries bytes until both sides have finished or one breaks.
     async fn tunnel(&mut self, tunnel: Tunnel) -> After {
         let Self { worker, client, .. } = self;
@@ -144,13 +119,8 @@ impl Session<'_> {
         After::Cut
     }
 
-    /// Answers a request whose body, if any, has not been read.
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
-        let persistence = match head.framing() {
-            Framing::None | Framing::Length(0) => self.worker.persistence(head),
-            _ => Persistence::Close,
-        };
-        reply(self.worker, &mut self.client, head, answer, SERVER_OUTBOUND, persistence).await
+        session::answer(self.worker, &mut self.client, head, answer, SERVER_OUTBOUND).await
     }
 
     /// Tells what became of a request. The time that it ended at.

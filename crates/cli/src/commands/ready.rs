@@ -49,26 +49,27 @@ pub(crate) async fn in_force(
     let mut progress = Progress::default();
     for object in applied.iter().filter(|object| is_mesh_config(&object.kind)) {
         let Applied { kind, namespace, name, resource_version } = object;
-        let path = format!(
+        let question = format!(
             "debug/in-force?kind={kind}&namespace={namespace}&name={name}&resourceVersion={resource_version}"
         );
         loop {
-            last = mesh.control(&path).await?;
+            let left = deadline.saturating_duration_since(Instant::now()).min(ASK_AGAIN);
+            last = mesh.control(&format!("{question}&waitMs={}", left.as_millis())).await?;
             if last["inForce"] == true {
                 break;
             }
+            let what = format!("{} `{name}`", kind.to_lowercase());
+            if let (Some(true), Some(why)) = (last["seen"].as_bool(), last["refused"].as_str()) {
+                return Err(CliError::No(format!("{what} is stored but not in force: {why}")));
+            }
             let missing = format!(
-                "{} `{name}` is in force in {} of {} sidecars; pending: {}",
-                kind.to_lowercase(),
-                last["synced"],
-                last["total"],
-                last["pending"]
+                "{what} is in force in {} of {} sidecars; pending: {}",
+                last["synced"], last["total"], last["pending"]
             );
-            if Instant::now() > deadline {
+            if Instant::now() >= deadline {
                 return Err(CliError::No(missing));
             }
             progress.waiting_for(&missing);
-            tokio::time::sleep(INTERVAL).await;
         }
     }
     Ok(last)
@@ -119,3 +120,5 @@ impl Progress {
 }
 
 const INTERVAL: Duration = Duration::from_millis(20);
+/// How long the control plane may hold an answer back; progress is shown in between.
+const ASK_AGAIN: Duration = Duration::from_secs(1);

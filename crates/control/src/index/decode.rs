@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use palisade_manifest::{Typed, schema, validate_object};
 use palisade_model::{Kind, Object, Refusal};
+use palisade_types::{Diagnostic, Mesh};
 use serde_json::{Value, json};
 
 use crate::kinds;
@@ -22,14 +23,7 @@ pub(super) fn object(kind: Kind, mut stored: Value) -> Result<Object, Refusal> {
     }
     let refused = |reason: String| Refusal { reason, selector: selector(&stored) };
     if is_istio(kind) {
-        let problems: Vec<String> = validate_object(&stored)
-            .into_iter()
-            .filter(palisade_types::Diagnostic::is_error)
-            .map(|problem| problem.message)
-            .collect();
-        if !problems.is_empty() {
-            return Err(refused(problems.join("; ")));
-        }
+        errors(validate_object(&stored)).map_err(refused)?;
     }
     let known = schema::lookup(&resource.api_version, &resource.kind)
         .ok_or_else(|| refused(format!("the kind {kind} is not known")))?;
@@ -44,6 +38,26 @@ pub(super) fn object(kind: Kind, mut stored: Value) -> Result<Object, Refusal> {
         Typed::DestinationRule(it) => Ok(Object::DestinationRule(it)),
         Typed::Other(_) => Err(refused(format!("the kind {kind} is not read"))),
     }
+}
+
+/// The mesh's settings in a ConfigMap; those without effect are warned about.
+pub(super) fn mesh_config(config_map: &Value) -> Result<Mesh, Refusal> {
+    let text = config_map.pointer("/data/mesh").and_then(Value::as_str).unwrap_or_default();
+    let (mesh, problems) = palisade_manifest::mesh_config(text);
+    for warning in problems.iter().filter(|problem| !problem.is_error()) {
+        tracing::warn!(field = warning.field, "mesh settings: {}", warning.message);
+    }
+    match errors(problems) {
+        Ok(()) => Ok(mesh),
+        Err(reason) => Err(Refusal { reason, selector: None }),
+    }
+}
+
+/// What makes an object unusable, in one line.
+fn errors(problems: Vec<Diagnostic>) -> Result<(), String> {
+    let errors: Vec<String> =
+        problems.into_iter().filter(Diagnostic::is_error).map(|problem| problem.message).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
 }
 
 fn is_istio(kind: Kind) -> bool {

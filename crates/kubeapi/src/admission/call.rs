@@ -181,6 +181,7 @@ async fn post(
     let connector = HttpsConnector::new(&bundle, None, &["http/1.1"])
         .map_err(|error| failed(error.to_string()))?;
     let io = TcpStream::connect(place.address).await.map_err(|error| failed(error.to_string()))?;
+    io.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
     let io = connector
         .connect(io, &place.server_name)
         .await
