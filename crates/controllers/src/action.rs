@@ -65,10 +65,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Never at once: what is due now has just been looked at.
     pub(crate) fn again_in(&mut self, delay: Duration) {
+        let delay = delay.max(SOONEST);
         self.again = Some(self.again.map_or(delay, |sooner| sooner.min(delay)));
     }
 }
+
+const SOONEST: Duration = Duration::from_millis(100);
 
 impl From<Vec<Action>> for Plan {
     fn from(actions: Vec<Action>) -> Self {

@@ -56,14 +56,16 @@ pub(super) fn is_complete(rollout: &Rollout<'_>, status: &DeploymentStatus) -> b
         && status.observed_generation >= rollout.deployment.metadata.generation
 }
 
-/// How long until a rollout that makes no progress has timed out.
+/// How long until a rollout that makes no progress has timed out; none when nothing is rolled out,
+/// even if pods are missing: they were there before.
 pub(super) fn deadline(
     rollout: &Rollout<'_>,
     status: &DeploymentStatus,
     now: Timestamp,
 ) -> Option<Duration> {
     let condition = find(status.conditions.as_deref().unwrap_or_default(), PROGRESSING)?;
-    if condition.status != "True" || is_complete(rollout, status) {
+    let is_over = condition.reason.as_deref() == Some(COMPLETE) || is_complete(rollout, status);
+    if condition.status != "True" || is_over {
         return None;
     }
     remaining(rollout, condition, now)

@@ -162,6 +162,20 @@ fn a_broken_template_leaves_the_old_pods_alone_and_times_out() {
 }
 
 #[test]
+fn a_complete_deployment_that_loses_its_pods_much_later_is_not_late() {
+    let mut cluster = Simulation::new();
+    cluster.put(Kind::Deployment, web(2, "one", &json!({"progressDeadlineSeconds": 60})));
+    finish(&mut cluster);
+    cluster.pass(3600);
+    cluster.run_pods("web", false);
+    assert_eq!(status(&cluster, "unavailableReplicas"), 2);
+    assert_eq!(condition(&cluster, "Progressing"), pair("True", "NewReplicaSetAvailable"));
+    let writes = cluster.writes();
+    cluster.pass(5);
+    assert_eq!(cluster.writes(), writes, "nothing is to be done, now or soon");
+}
+
+#[test]
 fn recreate_starts_nothing_new_before_the_old_has_ended() {
     let more = json!({"strategy": {"type": "Recreate"}});
     let mut cluster = Simulation::new();
