@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &["manifest", "policy"]),
     ("tls", &["pki"]),
     ("net", &["sys"]),
-    ("proxy", &["policy", "model", "http", "tls", "net", "wire", "telemetry"]),
+    ("proxy", &["policy", "model", "http", "tls", "net", "sys", "wire", "telemetry"]),
     ("control", &["model", "policy", "manifest", "pki", "tls", "wire", "telemetry"]),
     ("kubeapi", &["manifest", "pki", "tls"]),
     ("controllers", &["manifest"]),

@@ -19,7 +19,7 @@ use tokio::{
     task::spawn_local,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::{
     Bootstrap, IdentityFiles, SidecarOptions, Source,
@@ -108,6 +108,9 @@ impl Sidecar {
         }
         let workers = self.start_workers()?;
         info!(workers = workers.len(), "serving");
+        if let Err(error) = palisade_sys::memory::forget_code() {
+            debug!(%error, "the pages of the start stay mapped");
+        }
         self.drain.cancelled().await;
         join(workers).await
     }

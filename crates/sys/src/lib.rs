@@ -4,6 +4,7 @@
 //! This is the only crate with `unsafe` code. It knows nothing of pods or meshes, keeps no state
 //! and takes no decisions; `net` and `node` do.
 
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod privilege;
