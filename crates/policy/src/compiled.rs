@@ -8,15 +8,19 @@ mod aliases;
 mod attribute;
 mod claims;
 mod identity;
+mod place;
 mod rule;
 mod rule_set;
+mod seen;
 mod test;
+mod trace;
 mod values;
 
 use std::sync::Arc;
 
 use palisade_manifest::{Action, AuthorizationPolicy};
 
+pub(crate) use self::trace::{Traced, Tried, trace};
 use self::{
     rule::{CompiledRule, Context, Layer},
     rule_set::RuleSet,
@@ -97,7 +101,7 @@ impl CompiledPolicies {
                 layer,
             };
             let rules = policy.spec.rules.iter().enumerate().filter_map(|(index, rule)| {
-                Some((names.at(index), CompiledRule::compile(rule.as_ref()?, context)?))
+                Some((names.at(index), CompiledRule::compile(rule.as_ref()?, context).ok()?))
             });
             set.add(rules);
         }
@@ -121,6 +125,22 @@ impl CompiledPolicies {
     pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         let rules = if attributes.http.is_some() { &self.http } else { &self.tcp };
         rules.decide(&View::new(attributes))
+    }
+
+    /// The enforced rule of an action that would be reported, whatever other actions decide.
+    pub(crate) fn first_match(
+        &self,
+        action: Action,
+        attributes: &Attributes<'_>,
+    ) -> Option<Arc<RuleName>> {
+        let rules = if attributes.http.is_some() { &self.http } else { &self.tcp };
+        let set = match action {
+            Action::Allow => &rules.allow,
+            Action::Audit => &rules.audit,
+            Action::Custom => &rules.custom,
+            Action::Deny => &rules.deny,
+        };
+        set.first_match(&View::new(attributes))
     }
 }
 
@@ -198,6 +218,11 @@ impl RuleNames {
             missing_provider: self.missing_provider.clone(),
         })
     }
+}
+
+/// Whether a policy's would-be result is all that counts.
+pub(crate) fn is_dry_run(policy: &AuthorizationPolicy) -> bool {
+    enforcement(policy) == Enforcement::DryRun
 }
 
 /// A Go bool; what cannot be read does not lift the policy.

@@ -1,7 +1,7 @@
 //! Compiled policies decide as a naive reading of the specification does.
 
 mod fields;
-mod generators;
+pub(crate) mod generators;
 mod interpreter;
 
 use proptest::prelude::*;

@@ -9,6 +9,7 @@ mod compiled;
 mod decision;
 #[cfg(test)]
 mod differential;
+pub mod explain;
 pub mod inbound;
 pub mod mtls;
 mod policy_ref;
@@ -19,6 +20,7 @@ pub use attributes::{Attributes, HeaderFields, Http};
 pub use client_address::{Forwarding, client_address};
 pub use compiled::{Applied, CompiledPolicies, Enforcement};
 pub use decision::{Decision, Reason, RuleName, Shadow, Verdict};
+pub use mtls::EffectiveMtls;
 pub use policy_ref::PolicyRef;
 pub use scope::Scope;
 pub use token_location::carries_token;

@@ -12,6 +12,7 @@ use super::{
     attribute::Attribute,
     claims::{Claim, RequestPrincipal, claim_path, name_in_brackets},
     identity::{Namespace, Principals, ServiceAccount, TrustDomainPattern},
+    place::{Part, Place},
     test::{HeaderName, Sense, Test, Values, View},
     values::{Hosts, Paths, Patterns},
 };
@@ -56,22 +57,22 @@ enum AnyOf {
     These(Box<[AllOf]>),
 }
 
-/// Marks a rule that must not be used.
-struct Dropped;
+/// Where the condition stands for which a rule must not be used.
+pub(super) struct Dropped(pub(super) Place);
 
 impl CompiledRule {
-    /// None if the rule is not used at this layer.
-    pub(super) fn compile(rule: &Rule, context: Context<'_>) -> Option<Self> {
-        let when = context.when(&rule.when).ok()?;
-        let from = context.alternatives(&rule.from, |from| match &from.source {
-            Some(source) => context.source(source),
+    /// An error if the rule is not used at this layer.
+    pub(super) fn compile(rule: &Rule, context: Context<'_>) -> Result<Self, Dropped> {
+        let when = context.when(&rule.when)?;
+        let from = context.alternatives(Part::From, &rule.from, |from, place| match &from.source {
+            Some(source) => context.source(source, place),
             None => Ok(AllOf::default()),
         });
-        let to = context.alternatives(&rule.to, |to| match &to.operation {
-            Some(operation) => context.operation(operation),
+        let to = context.alternatives(Part::To, &rule.to, |to, place| match &to.operation {
+            Some(operation) => context.operation(operation, place),
             None => Ok(AllOf::default()),
         });
-        Some(Self { when, to: to.ok()?, from: from.ok()? })
+        Ok(Self { when, to: to?, from: from? })
     }
 
     /// Names, as [`View::callers`] has them, of which a caller must have one for the rule to match; none
@@ -90,6 +91,14 @@ impl CompiledRule {
 
     pub(super) fn matches(&self, view: &View<'_>) -> bool {
         self.to.holds(view) && self.from.holds(view) && self.when.holds(view)
+    }
+
+    /// The conditions that decide, in the order of writing: of several alternatives those of the one
+    /// of which the fewest fail. None if no alternative is usable, so that the rule never matches.
+    pub(super) fn nearest_tests(&self, view: &View<'_>) -> Option<Vec<&Test>> {
+        let from = self.from.nearest(view)?;
+        let to = self.to.nearest(view)?;
+        Some(from.iter().chain(to).chain(&self.when.0).collect())
     }
 }
 
@@ -115,6 +124,14 @@ impl AnyOf {
             Self::These(alternatives) => alternatives.iter().any(|one| one.holds(view)),
         }
     }
+
+    fn nearest(&self, view: &View<'_>) -> Option<&[Test]> {
+        let failures = |one: &&AllOf| one.0.iter().filter(|test| !test.holds(view)).count();
+        match self {
+            Self::Always => Some(&[]),
+            Self::These(alternatives) => Some(&alternatives.iter().min_by_key(failures)?.0),
+        }
+    }
 }
 
 impl Context<'_> {
@@ -122,16 +139,17 @@ impl Context<'_> {
     /// anything in others.
     fn alternatives<T>(
         &self,
+        part: Part,
         entries: &[Option<T>],
-        compile: impl Fn(&T) -> Result<AllOf, Dropped>,
+        compile: impl Fn(&T, Place) -> Result<AllOf, Dropped>,
     ) -> Result<AnyOf, Dropped> {
         if entries.is_empty() {
             return Ok(AnyOf::Always);
         }
         let mut alternatives = Vec::new();
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
             match entry {
-                Some(entry) => alternatives.push(compile(entry)?),
+                Some(entry) => alternatives.push(compile(entry, Place { part, entry: index })?),
                 None if self.narrows() => {}
                 None => alternatives.push(AllOf::default()),
             }
@@ -142,18 +160,19 @@ impl Context<'_> {
 
     fn when(&self, conditions: &[Option<Condition>]) -> Result<AllOf, Dropped> {
         let mut tests = Vec::new();
-        for condition in conditions {
+        for (entry, condition) in conditions.iter().enumerate() {
+            let place = Place { part: Part::When, entry };
             let Some(condition) = condition else {
-                self.skip()?;
+                self.skip(place)?;
                 continue;
             };
-            let attribute = Attribute::of_key(&condition.key).ok_or(Dropped)?;
-            self.field(&mut tests, attribute, &condition.values, &condition.not_values)?;
+            let attribute = Attribute::of_key(&condition.key).ok_or(Dropped(place))?;
+            self.field(&mut tests, place, attribute, &condition.values, &condition.not_values)?;
         }
         Ok(AllOf::new(tests))
     }
 
-    fn source(&self, source: &Source) -> Result<AllOf, Dropped> {
+    fn source(&self, source: &Source, place: Place) -> Result<AllOf, Dropped> {
         let s = source;
         let mut tests = Vec::new();
         for (attribute, values, not_values) in [
@@ -165,12 +184,12 @@ impl Context<'_> {
             (Attribute::SourceIp, &s.ip_blocks, &s.not_ip_blocks),
             (Attribute::RemoteIp, &s.remote_ip_blocks, &s.not_remote_ip_blocks),
         ] {
-            self.field(&mut tests, attribute, values, not_values)?;
+            self.field(&mut tests, place, attribute, values, not_values)?;
         }
         Ok(AllOf::new(tests))
     }
 
-    fn operation(&self, operation: &Operation) -> Result<AllOf, Dropped> {
+    fn operation(&self, operation: &Operation, place: Place) -> Result<AllOf, Dropped> {
         let o = operation;
         let mut tests = Vec::new();
         for (attribute, values, not_values) in [
@@ -179,7 +198,7 @@ impl Context<'_> {
             (Attribute::Method, &o.methods, &o.not_methods),
             (Attribute::Path, &o.paths, &o.not_paths),
         ] {
-            self.field(&mut tests, attribute, values, not_values)?;
+            self.field(&mut tests, place, attribute, values, not_values)?;
         }
         Ok(AllOf::new(tests))
     }
@@ -187,6 +206,7 @@ impl Context<'_> {
     fn field(
         &self,
         tests: &mut Vec<Test>,
+        place: Place,
         attribute: Attribute<'_>,
         values: &[String],
         not_values: &[String],
@@ -196,11 +216,11 @@ impl Context<'_> {
                 continue;
             }
             if attribute.is_http_only() && self.layer == Layer::Tcp {
-                self.skip()?;
+                self.skip(place)?;
                 continue;
             }
-            if let Some(values) = self.values(attribute, values)? {
-                tests.push(Test { values, sense });
+            if let Some(values) = self.values(place, attribute, values)? {
+                tests.push(Test { values, sense, place });
             }
         }
         Ok(())
@@ -209,6 +229,7 @@ impl Context<'_> {
     /// None if no value is usable.
     fn values(
         &self,
+        place: Place,
         attribute: Attribute<'_>,
         values: &[String],
     ) -> Result<Option<Values>, Dropped> {
@@ -229,11 +250,13 @@ impl Context<'_> {
                 let patterns = values.iter().map(|value| TrustDomainPattern::new(value));
                 Values::TrustDomains(patterns.collect())
             }
-            Attribute::SourceIp => return self.ip_blocks(values, Values::SourceIps),
-            Attribute::RemoteIp => return self.ip_blocks(values, Values::RemoteIps),
-            Attribute::DestinationIp => return self.ip_blocks(values, Values::DestinationIps),
+            Attribute::SourceIp => return self.ip_blocks(place, values, Values::SourceIps),
+            Attribute::RemoteIp => return self.ip_blocks(place, values, Values::RemoteIps),
+            Attribute::DestinationIp => {
+                return self.ip_blocks(place, values, Values::DestinationIps);
+            }
             Attribute::DestinationPort => {
-                return self.usable(values, port, Values::DestinationPorts);
+                return self.usable(place, values, port, Values::DestinationPorts);
             }
             Attribute::Sni => Values::Sni(patterns()),
             Attribute::RequestPrincipal => Values::RequestPrincipals(
@@ -243,31 +266,33 @@ impl Context<'_> {
             Attribute::Presenter => claim(["azp".into()].into(), patterns()),
             Attribute::Claim(brackets) => match claim_path(brackets) {
                 Some(path) => claim(path, patterns()),
-                None => return self.skip().map(|()| None),
+                None => return self.skip(place).map(|()| None),
             },
             Attribute::Header(brackets) => match name_in_brackets(brackets).map(HeaderName::new) {
                 Some(Some(name)) => Values::Header(name, patterns()),
                 Some(None) => Values::Nothing,
-                None => return self.skip().map(|()| None),
+                None => return self.skip(place).map(|()| None),
             },
             Attribute::Host => Values::Hosts(Hosts::new(values)),
             Attribute::Method => Values::Methods(patterns()),
             Attribute::Path => Values::Paths(Paths::new(values)),
             Attribute::EnvoyFilter(key) if key.contains('[') => Values::Nothing,
-            Attribute::EnvoyFilter(_) => return self.skip().map(|()| None),
+            Attribute::EnvoyFilter(_) => return self.skip(place).map(|()| None),
         }))
     }
 
     fn ip_blocks(
         &self,
+        place: Place,
         values: &[String],
         wrap: fn(Box<[IpBlock]>) -> Values,
     ) -> Result<Option<Values>, Dropped> {
-        self.usable(values, |value| value.parse().ok(), wrap)
+        self.usable(place, values, |value| value.parse().ok(), wrap)
     }
 
     fn usable<T>(
         &self,
+        place: Place,
         values: &[String],
         parse: impl Fn(&str) -> Option<T>,
         wrap: fn(Box<[T]>) -> Values,
@@ -276,15 +301,15 @@ impl Context<'_> {
         for value in values {
             match parse(value) {
                 Some(value) => usable.push(value),
-                None => self.skip()?,
+                None => self.skip(place)?,
             }
         }
         Ok((!usable.is_empty()).then(|| wrap(usable.into())))
     }
 
     /// Leaves something out, which an ALLOW rule does not survive.
-    fn skip(&self) -> Result<(), Dropped> {
-        if self.narrows() { Err(Dropped) } else { Ok(()) }
+    fn skip(&self, place: Place) -> Result<(), Dropped> {
+        if self.narrows() { Err(Dropped(place)) } else { Ok(()) }
     }
 
     fn narrows(&self) -> bool {

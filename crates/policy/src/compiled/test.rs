@@ -6,6 +6,7 @@ use palisade_types::IpBlock;
 use super::{
     claims::{Claim, RequestPrincipal},
     identity::{Namespace, Principals, SPIFFE, ServiceAccount, TrustDomainPattern, namespaces},
+    place::Place,
     values::{Hosts, Paths, Patterns},
 };
 use crate::{Attributes, Http};
@@ -15,6 +16,8 @@ use crate::{Attributes, Http};
 pub(super) struct Test {
     pub(super) values: Values,
     pub(super) sense: Sense,
+    /// Where it was written.
+    pub(super) place: Place,
 }
 
 /// The field (`principals`) or its negation (`notPrincipals`).
@@ -60,9 +63,9 @@ pub(super) enum HeaderName {
 /// The attributes with what several tests would have to take apart again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
-    attributes: &'a Attributes<'a>,
+    pub(super) attributes: &'a Attributes<'a>,
     /// Path without query.
-    path: Option<&'a [u8]>,
+    pub(super) path: Option<&'a [u8]>,
 }
 
 impl<'a> View<'a> {

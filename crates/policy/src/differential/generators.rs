@@ -8,16 +8,16 @@ use palisade_types::Mesh;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-pub(super) fn mesh() -> Mesh {
+pub(crate) fn mesh() -> Mesh {
     let aliases = vec!["td2".parse().unwrap()];
     Mesh { trust_domain_aliases: aliases, ..Mesh::default() }
 }
 
-pub(super) fn labels() -> BTreeMap<String, String> {
+pub(crate) fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app".to_owned(), "a".to_owned())])
 }
 
-pub(super) fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
+pub(crate) fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     prop::collection::vec(policy(), 0..5).prop_map(|mut policies| {
         for (index, policy) in policies.iter_mut().enumerate() {
             policy.metadata.name = format!("p{index}");
@@ -77,7 +77,7 @@ fn some(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
 
 /// A request or a connection, owned.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     identities: Vec<String>,
     addresses: (&'static str, &'static str),
     port: u16,
@@ -87,7 +87,7 @@ pub(super) struct Asked {
     claims: Option<Value>,
 }
 
-pub(super) fn asked() -> impl Strategy<Value = Asked> {
+pub(crate) fn asked() -> impl Strategy<Value = Asked> {
     let identities = prop::collection::vec(select(IDENTITIES), 0..3);
     let addresses = (select(ADDRESSES), select(ADDRESSES));
     let path = prop_oneof![9 => select(REQUEST_PATHS).prop_map(Some), 1 => Just(None)];
@@ -122,11 +122,11 @@ fn claims() -> impl Strategy<Value = Value> {
 }
 
 impl Asked {
-    pub(super) fn fields(&self) -> Vec<(&str, &[u8])> {
+    pub(crate) fn fields(&self) -> Vec<(&str, &[u8])> {
         self.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect()
     }
 
-    pub(super) fn attributes<'a>(&'a self, fields: &'a [(&'a str, &'a [u8])]) -> Attributes<'a> {
+    pub(crate) fn attributes<'a>(&'a self, fields: &'a [(&'a str, &'a [u8])]) -> Attributes<'a> {
         Attributes {
             identities: &self.identities,
             source_ip: self.addresses.0.parse().unwrap(),
