@@ -54,6 +54,18 @@ impl Object {
         self.node.at(path).map(|node| node.span)
     }
 
+    /// Where the value at a path, or the nearest one above it, was written.
+    #[must_use]
+    pub fn span_near(&self, path: &str) -> Span {
+        let mut path = path;
+        loop {
+            match self.node.at(path) {
+                Some(node) => return node.span,
+                None => path = path.get(..path.rfind(['.', '[']).unwrap_or(0)).unwrap_or_default(),
+            }
+        }
+    }
+
     /// `metadata.name`; empty if the object has only a `generateName`.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -75,9 +87,18 @@ impl Object {
     }
 }
 
-/// Decodes all objects of a text.
+/// Decodes all objects of a text, to apply them.
 #[must_use]
 pub fn decode(source: &str, text: &str) -> Decoded {
+    decode_judged(source, text, |_, diagnostics| diagnostics)
+}
+
+/// Decodes all objects of a text; `judge` picks those of the problems of each that count.
+pub(crate) fn decode_judged(
+    source: &str,
+    text: &str,
+    mut judge: impl FnMut(&Node, Vec<Diagnostic>) -> Vec<Diagnostic>,
+) -> Decoded {
     let source: Arc<str> = source.into();
     let (documents, diagnostics) = read(text);
     let mut decoded = Decoded { objects: Vec::new(), diagnostics };
@@ -87,7 +108,8 @@ pub fn decode(source: &str, text: &str) -> Decoded {
             if room == 0 {
                 return decoded;
             }
-            let (kind, mut diagnostics) = examine(&node);
+            let (kind, diagnostics) = examine(&node);
+            let mut diagnostics = judge(&node, diagnostics);
             diagnostics.truncate(room);
             if let Some(kind) = kind.filter(|_| !diagnostics.iter().any(Diagnostic::is_error)) {
                 let value = node.to_value();

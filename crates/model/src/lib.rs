@@ -4,6 +4,7 @@
 mod objects;
 mod proxy_config;
 mod snapshot;
+mod world;
 
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
@@ -11,3 +12,4 @@ pub use proxy_config::{
     ServiceRef, Workload,
 };
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
+pub use world::{Arrival, Call, Request, World};

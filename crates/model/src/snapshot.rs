@@ -20,6 +20,8 @@ use palisade_manifest::Pod;
 use palisade_types::{Mesh, WorkloadRef};
 
 pub use services::port_protocol;
+pub(crate) use services::target_port;
+pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
 use self::{destination::TlsModes, outbound::Destinations, services::Registry};

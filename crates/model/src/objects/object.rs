@@ -131,6 +131,20 @@ impl Object {
         }
     }
 
+    /// Its metadata, to be changed before it is taken in.
+    pub(crate) fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Namespace(it) => &mut it.metadata,
+            Self::Service(it) => &mut it.metadata,
+            Self::EndpointSlice(it) => &mut it.metadata,
+            Self::Pod(it) => &mut it.metadata,
+            Self::PeerAuthentication(it) => &mut it.metadata,
+            Self::AuthorizationPolicy(it) => &mut it.metadata,
+            Self::RequestAuthentication(it) => &mut it.metadata,
+            Self::DestinationRule(it) => &mut it.metadata,
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {

@@ -102,7 +102,7 @@ impl Entry<'_> {
 }
 
 /// The port of a pod that a service's port leads to.
-pub(super) fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
+pub(crate) fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
     match &port.target_port {
         None => Some(port.port),
         Some(TargetPort::Number(number)) => Some(*number),

@@ -57,7 +57,7 @@ pub(super) fn is_settled(pod: &Pod) -> bool {
 }
 
 /// A pod's identity in the mesh's own trust domain; none for names that no identity can have.
-pub(super) fn identity(pod: &Pod, mesh: &Mesh) -> Option<SpiffeId> {
+pub(crate) fn identity(pod: &Pod, mesh: &Mesh) -> Option<SpiffeId> {
     let domain = mesh.trust_domain.clone();
     SpiffeId::new(domain, &pod.metadata.namespace, service_account(pod)).ok()
 }

@@ -1,0 +1,151 @@
+//! A request to a pod, and what becomes of it.
+
+use std::net::IpAddr;
+
+use palisade_manifest::Pod;
+use palisade_policy::{
+    Attributes, CompiledPolicies, EffectiveMtls, HeaderFields, Http,
+    explain::{Explanation, Question},
+};
+use palisade_types::Protocol;
+use serde_json::Value;
+
+use super::World;
+use crate::ProxyConfig;
+
+/// What holds for requests to a pod, worked out once.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    world: &'a World,
+    pod: &'a Pod,
+    /// None without a sidecar.
+    config: Option<ProxyConfig>,
+    compiled: CompiledPolicies,
+    mtls: EffectiveMtls,
+}
+
+/// A connection, or a request on it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who makes it (`spiffe://…`); empty: plaintext.
+    pub identities: Vec<String>,
+    /// The caller's address.
+    pub source_ip: IpAddr,
+    /// The workload's port.
+    pub port: u16,
+    /// The request; none for a connection that is not HTTP.
+    pub request: Option<Request>,
+}
+
+/// A request as a client sends it.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Method.
+    pub method: String,
+    /// Path with query.
+    pub path: String,
+    /// `Host`.
+    pub host: String,
+    /// Other header fields.
+    pub headers: Vec<(String, String)>,
+    /// Claims of a token that counts as valid.
+    pub claims: Option<Value>,
+}
+
+impl<'a> Arrival<'a> {
+    pub(super) fn new(world: &'a World, pod: &'a Pod, config: Option<ProxyConfig>) -> Self {
+        let policies = config.iter().flat_map(|config| &config.inbound.policies);
+        let compiled = CompiledPolicies::compile(policies, world.scope(pod));
+        let mtls = world.mtls(pod);
+        Self { world, pod, config, compiled, mtls }
+    }
+
+    /// The pod.
+    #[must_use]
+    pub fn pod(&self) -> &Pod {
+        self.pod
+    }
+
+    /// The policies that apply.
+    #[must_use]
+    pub fn compiled(&self) -> &CompiledPolicies {
+        &self.compiled
+    }
+
+    /// The modes of its ports.
+    #[must_use]
+    pub fn mtls(&self) -> &EffectiveMtls {
+        &self.mtls
+    }
+
+    /// Whether it has a sidecar.
+    #[must_use]
+    pub fn has_sidecar(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// What a port speaks, if a service declares it.
+    #[must_use]
+    pub fn protocol(&self, port: u16) -> Option<Protocol> {
+        let mut ports = self.config.iter().flat_map(|config| &config.inbound.ports);
+        ports.find(|it| it.port == port).map(|it| it.protocol)
+    }
+
+    /// The ports that services declare, else those of its containers.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        let declared: Vec<u16> = self
+            .config
+            .iter()
+            .flat_map(|config| &config.inbound.ports)
+            .map(|port| port.port)
+            .collect();
+        if !declared.is_empty() {
+            return declared;
+        }
+        let containers = self.pod.spec.containers.iter();
+        containers.flat_map(|container| &container.ports).map(|port| port.container_port).collect()
+    }
+
+    /// Explains what becomes of a call.
+    #[must_use]
+    pub fn explain(&self, call: &Call) -> Explanation {
+        let request = call.request.as_ref();
+        let fields: Vec<(&str, &[u8])> = request
+            .iter()
+            .flat_map(|request| &request.headers)
+            .map(|(name, value)| (name.as_str(), value.trim().as_bytes()))
+            .collect();
+        let http = request.map(|request| Http {
+            method: &request.method,
+            path: (request.method != "CONNECT").then_some(request.path.as_str()),
+            authority: &request.host,
+            scheme: if call.identities.is_empty() { "http" } else { "https" },
+            headers: HeaderFields(&fields),
+            claims: request.claims.as_ref(),
+        });
+        let attributes = Attributes {
+            identities: &call.identities,
+            source_ip: call.source_ip,
+            remote_ip: call.source_ip,
+            destination_ip: self.pod.status.pod_ip.unwrap_or(call.source_ip),
+            destination_port: call.port,
+            sni: "",
+            http,
+        };
+        let inbound = self.config.as_ref().map(|config| &config.inbound);
+        Question {
+            scope: self.world.scope(self.pod),
+            has_sidecar: self.config.is_some(),
+            policies: &self.world.policies,
+            compiled: &self.compiled,
+            authentications: inbound.map_or(&[], |inbound| &inbound.request_authentications),
+            unusable: inbound.map_or(&[], |inbound| &inbound.unusable),
+            mode: self.mtls.at(call.port),
+            mode_from: &self.mtls.applied,
+            protocol: self.protocol(call.port).unwrap_or(Protocol::Auto),
+            attributes,
+        }
+        .explain()
+    }
+}
