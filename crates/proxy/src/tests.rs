@@ -2,6 +2,7 @@
 
 mod admin;
 mod control;
+mod endpoints;
 mod http;
 mod life;
 mod opaque;
