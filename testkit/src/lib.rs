@@ -5,6 +5,8 @@
 
 mod command;
 mod mesh;
+mod outside;
 
 pub use command::{Run, eventually, repository, tool};
 pub use mesh::{Mesh, Starting};
+pub use outside::{Outside, Server};

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -31,6 +32,7 @@ pub struct Starting {
     binary: PathBuf,
     state: Option<PathBuf>,
     args: Vec<String>,
+    rootless: bool,
 }
 
 impl Starting {
@@ -38,6 +40,13 @@ impl Starting {
     #[must_use]
     pub fn args<S: AsRef<str>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// As a user without privileges, whoever runs the test.
+    #[must_use]
+    pub fn rootless(mut self) -> Self {
+        self.rootless = true;
         self
     }
 
@@ -58,7 +67,18 @@ impl Starting {
         let state = self
             .state
             .unwrap_or_else(|| directory.as_ref().map(|d| d.path().join("state")).unwrap());
-        let mut up = Command::new(&self.binary)
+        let mut up = if self.rootless && rustix::process::getuid().is_root() {
+            if let Some(directory) = &directory {
+                chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+            let mut command = Command::new("setpriv");
+            command.args(ids).args(["--clear-groups", "--inh-caps=-all"]).arg(&self.binary);
+            command
+        } else {
+            Command::new(&self.binary)
+        };
+        let mut up = up
             .args(["--state-dir", &state.display().to_string(), "up"])
             .args(&self.args)
             .stdin(Stdio::null())
@@ -95,7 +115,7 @@ impl Mesh {
     /// A mesh to start with the binary under test (`env!("CARGO_BIN_EXE_palisade")`).
     #[must_use]
     pub fn with(binary: &str) -> Starting {
-        Starting { binary: PathBuf::from(binary), state: None, args: Vec::new() }
+        Starting { binary: PathBuf::from(binary), state: None, args: Vec::new(), rootless: false }
     }
 
     /// What `up` has printed until it was ready.
@@ -241,4 +261,6 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
+/// An id that is mapped in every sandbox with many ids, and owns nothing.
+const NOBODY: u32 = 61_234;
 const START_TIMEOUT: Duration = Duration::from_secs(90);

@@ -96,12 +96,25 @@ pub struct UpArgs {
     /// Lifetime of workload certificates, such as 24h, 30m or 90s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
+    /// Whether pods reach addresses outside this mesh (TCP and DNS, over IPv4)
+    #[arg(long, value_enum, default_value_t)]
+    pub egress: Egress,
     /// How long to wait until everything is ready
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub timeout: std::time::Duration,
     /// Log more: what the supervisor and the control plane do
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// Ways out of a mesh.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Egress {
+    /// None: pods reach each other and services only
+    #[default]
+    None,
+    /// Through this machine, wherever it can connect to but itself
+    Host,
 }
 
 /// `down`.
@@ -311,6 +324,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   palisade up manifests/                                 start, apply, stay until Ctrl-C
   palisade up manifests/ --test probes.yaml --exit       for CI: start, test, stop
+  palisade up manifests/ --egress host                   pods may call what is outside
   palisade --state-dir /tmp/second up other-manifests/   a second mesh beside the first";
 
 const APPLY_EXAMPLES: &str = "\

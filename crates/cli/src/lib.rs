@@ -11,7 +11,7 @@ mod output;
 mod report;
 mod state;
 
-pub use args::{Cli, Command, ControlArgs, ProxyArgs, Target, UpArgs};
+pub use args::{Cli, Command, ControlArgs, Egress, ProxyArgs, Target, UpArgs};
 pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
 pub use error::CliError;
 pub use mesh::Mesh;

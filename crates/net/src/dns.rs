@@ -1,7 +1,7 @@
-//! DNS for pods: answers for `NAME.NAMESPACE.svc.cluster.local` from a table, and nothing else.
+//! DNS for pods: answers for `NAME.NAMESPACE.svc.cluster.local` from a table.
 //!
-//! [`respond`] is pure. Names outside the zone do not exist: there is no way out of the mesh that
-//! an address could be used for. Nothing is forwarded or cached.
+//! [`respond`] is pure. Names outside the zone do not exist where there is no way out of the mesh
+//! that an address could be used for; else the host's name servers are asked. Nothing is cached.
 
 mod server;
 
@@ -14,6 +14,8 @@ use hickory_proto::{
         rdata::{A, SOA},
     },
 };
+
+use crate::egress::Egress;
 
 pub use server::DnsServer;
 
@@ -30,6 +32,17 @@ pub enum Channel {
     Udp,
     /// Over a connection.
     Tcp,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Response {
+    /// It is answered with these bytes.
+    Answer(Vec<u8>),
+    /// The host's name servers are asked.
+    Forward,
+    /// It is not a query, and gets no answer.
+    Nothing,
 }
 
 impl DnsTable {
@@ -56,17 +69,40 @@ impl DnsTable {
     }
 }
 
-/// The answer to a query as bytes; `None` for what is not a query and gets no answer.
+/// What becomes of a message from a pod.
 #[must_use]
-pub fn respond(table: &DnsTable, request: &[u8], channel: Channel) -> Option<Vec<u8>> {
-    let Ok(request) = Message::from_vec(request) else {
-        let id = u16::from_be_bytes([*request.first()?, *request.get(1)?]);
-        return Message::error_msg(id, OpCode::Query, ResponseCode::FormErr).to_vec().ok();
+pub fn respond(table: &DnsTable, request: &[u8], channel: Channel, egress: Egress) -> Response {
+    let Ok(message) = Message::from_vec(request) else {
+        return failure(request, ResponseCode::FormErr).map_or(Response::Nothing, Response::Answer);
     };
-    if request.metadata.message_type != MessageType::Query {
-        return None;
+    if message.metadata.message_type != MessageType::Query {
+        return Response::Nothing;
     }
-    let mut response = answer(table, &request);
+    if egress == Egress::Host && is_for_outside(table, &message) {
+        return Response::Forward;
+    }
+    encode(&message, answer(table, &message, egress), channel)
+        .map_or(Response::Nothing, Response::Answer)
+}
+
+/// An answer that says no more than a code.
+pub(crate) fn failure(request: &[u8], code: ResponseCode) -> Option<Vec<u8>> {
+    let id = u16::from_be_bytes([*request.first()?, *request.get(1)?]);
+    Message::error_msg(id, OpCode::Query, code).to_vec().ok()
+}
+
+/// Whether the host's name servers know the answer: what is not in our zone. IPv6 addresses of
+/// names outside are not asked for, since pods have no IPv6.
+fn is_for_outside(table: &DnsTable, request: &Message) -> bool {
+    let [query] = request.queries.as_slice() else { return false };
+    let name = text(query);
+    request.metadata.op_code == OpCode::Query
+        && query.query_type() != RecordType::AAAA
+        && !in_zone(&name)
+        && table.lookup(&name).is_none()
+}
+
+fn encode(request: &Message, mut response: Message, channel: Channel) -> Option<Vec<u8>> {
     response.metadata.recursion_desired = request.metadata.recursion_desired;
     let mut limit = usize::from(u16::MAX);
     if channel == Channel::Udp {
@@ -81,7 +117,7 @@ pub fn respond(table: &DnsTable, request: &[u8], channel: Channel) -> Option<Vec
     if bytes.len() <= limit { Some(bytes) } else { response.truncate().to_vec().ok() }
 }
 
-fn answer(table: &DnsTable, request: &Message) -> Message {
+fn answer(table: &DnsTable, request: &Message, egress: Egress) -> Message {
     let metadata = &request.metadata;
     let refuse = |code| Message::error_msg(metadata.id, metadata.op_code, code);
     if metadata.op_code != OpCode::Query {
@@ -94,11 +130,12 @@ fn answer(table: &DnsTable, request: &Message) -> Message {
     response.metadata.authoritative = true;
     response.metadata.recursion_available = true;
     response.add_query(query.clone());
-    let name = query.name().to_ascii().to_ascii_lowercase();
-    let name = name.trim_end_matches('.');
-    let in_zone = name == ZONE || name.ends_with(&format!(".{ZONE}"));
-    match table.lookup(name) {
+    let name = text(query);
+    let in_zone = in_zone(&name);
+    match table.lookup(&name) {
         Some(addresses) => response.add_answers(records(query, addresses)),
+        // It may exist, with addresses that pods can't use.
+        None if egress == Egress::Host && !in_zone => &mut response,
         None => {
             response.metadata.response_code = ResponseCode::NXDomain;
             &mut response
@@ -119,6 +156,19 @@ fn records(query: &Query, addresses: &[Ipv4Addr]) -> Vec<Record> {
     let record =
         |&ip: &Ipv4Addr| Record::from_rdata(query.name().clone(), TTL, RData::A(A::from(ip)));
     addresses.iter().map(record).collect()
+}
+
+/// The name that is asked for, in lower case and without its final dot.
+fn text(query: &Query) -> String {
+    let mut name = query.name().to_ascii().to_ascii_lowercase();
+    if name.ends_with('.') {
+        name.pop();
+    }
+    name
+}
+
+fn in_zone(name: &str) -> bool {
+    name.strip_suffix(ZONE).is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 /// Tells resolvers how long a name's absence holds.
@@ -165,8 +215,35 @@ mod tests {
     }
 
     fn ask(name: &str, kind: RecordType, channel: Channel) -> Message {
-        let bytes = query(name, kind).to_vec().unwrap();
-        Message::from_vec(&respond(&table(), &bytes, channel).unwrap()).unwrap()
+        match respond(&table(), &query(name, kind).to_vec().unwrap(), channel, Egress::Refused) {
+            Response::Answer(bytes) => Message::from_vec(&bytes).unwrap(),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn with_a_way_out_other_names_are_the_hosts_to_answer() {
+        for (name, kind, forwarded) in [
+            ("example.org.", RecordType::A, true),
+            ("example.org.", RecordType::TXT, true),
+            ("example.org.", RecordType::AAAA, false),
+            ("cluster.local.example.org.", RecordType::A, true),
+            ("notcluster.local.", RecordType::A, true),
+            ("backend.poc-mesh.svc.cluster.local.", RecordType::A, false),
+            ("backend.other.svc.cluster.local.", RecordType::A, false),
+            ("CLUSTER.local.", RecordType::A, false),
+        ] {
+            let bytes = query(name, kind).to_vec().unwrap();
+            let response = respond(&table(), &bytes, Channel::Udp, Egress::Host);
+            assert_eq!(response == Response::Forward, forwarded, "{name} {kind}: {response:?}");
+        }
+        let bytes = query("example.org.", RecordType::AAAA).to_vec().unwrap();
+        let Response::Answer(answer) = respond(&table(), &bytes, Channel::Udp, Egress::Host) else {
+            panic!("no answer")
+        };
+        let answer = Message::from_vec(&answer).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "it may have an A");
+        assert!(answer.answers.is_empty());
     }
 
     #[test]
@@ -205,8 +282,10 @@ mod tests {
         fn no_bytes_make_it_panic_or_answer_at_length(
             bytes in proptest::collection::vec(any::<u8>(), 0..600),
         ) {
-            if let Some(answer) = respond(&table(), &bytes, Channel::Udp) {
-                prop_assert!(answer.len() <= MAX_DATAGRAM);
+            for egress in [Egress::Refused, Egress::Host] {
+                if let Response::Answer(answer) = respond(&table(), &bytes, Channel::Udp, egress) {
+                    prop_assert!(answer.len() <= MAX_DATAGRAM);
+                }
             }
         }
     }

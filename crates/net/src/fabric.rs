@@ -6,14 +6,22 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
 use palisade_sys::namespace;
 
-use crate::{link, link::LinkError, nft, nft::NftError, rules, rules::ServiceRoute};
+use crate::{
+    egress::{self, Egress, Forwarder},
+    link,
+    link::LinkError,
+    nft,
+    nft::NftError,
+    rules,
+    rules::ServiceRoute,
+};
 
 /// Address of the node in its own network: gateway, DNS, control plane; `status.hostIP`.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -65,6 +73,7 @@ pub enum FabricError {
 #[derive(Clone, Debug)]
 pub struct Fabric {
     net: Arc<OwnedFd>,
+    egress: Egress,
 }
 
 impl Fabric {
@@ -72,7 +81,7 @@ impl Fabric {
     ///
     /// # Errors
     /// When the kernel refuses, or `nft` is missing.
-    pub fn create() -> Result<Self, FabricError> {
+    pub fn create(egress: Egress) -> Result<Self, FabricError> {
         if nft::find().is_none() {
             return Err(NftError::Missing.into());
         }
@@ -80,11 +89,11 @@ impl Fabric {
             what: "create a network namespace",
             source,
         })?;
-        let fabric = Self { net: Arc::new(net) };
+        let fabric = Self { net: Arc::new(net), egress };
         fabric.inside(|| {
             set(&INFRASTRUCTURE_SETTINGS)?;
             link::add_gateway()?;
-            Ok(nft::load(&rules::infrastructure(&[]))?)
+            Ok(nft::load(&rules::infrastructure(&[], egress))?)
         })?;
         Ok(fabric)
     }
@@ -98,6 +107,18 @@ impl Fabric {
         namespace::enter_network(self.net.as_fd()).map_err(|source| FabricError::Namespace {
             what: "enter the network namespace",
             source,
+        })
+    }
+
+    /// The end of connections to the outside, to be served from the host's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn forwarder(&self) -> Result<Forwarder, FabricError> {
+        let listener =
+            namespace::in_network(self.net.as_fd(), || TcpListener::bind((GATEWAY, egress::PORT)));
+        listener.and_then(|bound| bound).map(Forwarder::new).map_err(|source| {
+            FabricError::Namespace { what: "listen for connections to the outside", source }
         })
     }
 
@@ -141,7 +162,7 @@ impl Fabric {
     /// # Errors
     /// When `nft` refuses; the old rules stay in force then.
     pub fn apply_services(&self, routes: &[ServiceRoute]) -> Result<(), FabricError> {
-        let script = rules::infrastructure(routes);
+        let script = rules::infrastructure(routes, self.egress);
         self.inside(|| Ok(nft::load(&script)?))
     }
 

@@ -1,9 +1,11 @@
 //! The mesh's network on one machine: an infrastructure namespace, pods hung onto it by veth
 //! pairs, redirect and service rules, and the pods' DNS.
 //!
-//! Nothing here touches the host's own network, and no route leads out of these namespaces.
+//! Nothing here touches the host's own network, and no route leads out of these namespaces: what
+//! may leave is carried over by [`egress`].
 
 pub mod dns;
+pub mod egress;
 mod fabric;
 mod link;
 mod nft;

@@ -10,7 +10,10 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use crate::fabric::{GATEWAY, POD_CIDR, SERVICE_CIDR};
+use crate::{
+    egress::{self, Egress},
+    fabric::{GATEWAY, POD_CIDR, SERVICE_CIDR},
+};
 
 /// A port of a ClusterIP and where its connections go.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -73,9 +76,10 @@ table inet palisade {{
 }
 
 /// Rules for the infrastructure namespace: services are translated to endpoints, pods reach each
-/// other and of the node only DNS and the control plane's port for sidecars.
+/// other and of the node only DNS and the control plane's port for sidecars. With a way out, their
+/// TCP connections to other addresses end at the forwarder.
 #[must_use]
-pub fn infrastructure(routes: &[ServiceRoute]) -> String {
+pub fn infrastructure(routes: &[ServiceRoute], egress: Egress) -> String {
     let routed: Vec<_> = routes.iter().filter(|route| !route.endpoints.is_empty()).collect();
     let mut script =
         String::from("table ip palisade\ndelete table ip palisade\ntable ip palisade {\n");
@@ -84,6 +88,7 @@ pub fn infrastructure(routes: &[ServiceRoute]) -> String {
         endpoint_chain(&mut script, route);
     }
     service_chain(&mut script, &routed);
+    egress_chains(&mut script, egress);
     script.push_str(&fixed_chains());
     script.push_str("}\n");
     script
@@ -135,6 +140,23 @@ fn service_chain(script: &mut String, routes: &[&ServiceRoute]) {
     script.push_str("  }\n");
 }
 
+/// Two chains: what leaves is translated to the forwarder, and only what was may reach it.
+fn egress_chains(script: &mut String, egress: Egress) {
+    let (mut leave, mut forwarder) = (String::new(), String::new());
+    if egress == Egress::Host {
+        let (pods, bits) = POD_CIDR;
+        let closed: Vec<_> =
+            egress::CLOSED.iter().map(|(network, bits, _)| format!("{network}/{bits}")).collect();
+        let closed = closed.join(", ");
+        let to = format!("{GATEWAY}:{}", egress::PORT);
+        let from = format!("ip saddr {pods}/{bits} meta l4proto tcp");
+        leave = format!("    {from} ip daddr != {{ {closed} }} dnat to {to}\n");
+        forwarder = format!("    ct status dnat tcp dport {} accept\n", egress::PORT);
+    }
+    let _ =
+        write!(script, "  chain egress {{\n{leave}  }}\n  chain forwarder {{\n{forwarder}  }}\n");
+}
+
 fn chain_name(route: &ServiceRoute) -> String {
     let [a, b, c, d] = route.cluster_ip.octets();
     format!("{}_{a}_{b}_{c}_{d}_{}", route.transport, route.port)
@@ -147,6 +169,7 @@ fn fixed_chains() -> String {
         "  chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
     jump services
+    jump egress
   }}
   chain output {{
     type nat hook output priority -100; policy accept;
@@ -170,6 +193,15 @@ fn fixed_chains() -> String {
 "
         );
     }
+    // The kernel's own answer, that there is no route, would not end a wait for a datagram.
+    let _ = write!(
+        text,
+        "  chain unrouted {{
+    type filter hook prerouting priority -80; policy accept;
+    meta l4proto udp ip daddr != {pods}/{pod_bits} reject with icmp admin-prohibited
+  }}
+"
+    );
     let _ = write!(
         text,
         "  chain input {{
@@ -178,6 +210,7 @@ fn fixed_chains() -> String {
     ct state established,related accept
     tcp dport {{ 53, 15012 }} accept
     udp dport 53 accept
+    jump forwarder
     meta l4proto tcp reject with tcp reset
     reject
   }}
@@ -206,15 +239,23 @@ mod tests {
 
     #[test]
     fn services_are_translated_to_ready_endpoints() {
-        insta::assert_snapshot!(infrastructure(&[
-            route([10, 96, 0, 20], 80, Transport::Tcp, &["10.244.0.5:8080", "10.244.0.6:8080"]),
-            route([10, 96, 0, 20], 443, Transport::Tcp, &[]),
-            route([10, 96, 0, 30], 5353, Transport::Udp, &["10.244.0.6:53"]),
-        ]));
+        insta::assert_snapshot!(infrastructure(
+            &[
+                route([10, 96, 0, 20], 80, Transport::Tcp, &["10.244.0.5:8080", "10.244.0.6:8080"]),
+                route([10, 96, 0, 20], 443, Transport::Tcp, &[]),
+                route([10, 96, 0, 30], 5353, Transport::Udp, &["10.244.0.6:53"]),
+            ],
+            Egress::Refused
+        ));
     }
 
     #[test]
     fn without_services_the_node_is_still_closed() {
-        insta::assert_snapshot!(infrastructure(&[]));
+        insta::assert_snapshot!(infrastructure(&[], Egress::Refused));
+    }
+
+    #[test]
+    fn what_leaves_goes_to_the_forwarder_but_for_closed_networks() {
+        insta::assert_snapshot!(infrastructure(&[], Egress::Host));
     }
 }

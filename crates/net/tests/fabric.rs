@@ -15,6 +15,7 @@ use std::{
 use palisade_net::{
     Fabric, GATEWAY, Redirect, ServiceRoute, Transport,
     dns::{DnsServer, DnsTable},
+    egress::Egress,
 };
 use palisade_sys::{
     namespace::{PodNamespaces, in_network},
@@ -88,7 +89,7 @@ fn route(port: u16, endpoints: &[Ipv4Addr]) -> ServiceRoute {
 #[test]
 fn pods_reach_each_other_and_services_and_nothing_else() {
     in_sandbox("pods_reach_each_other_and_services_and_nothing_else", || {
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(Egress::Refused).unwrap();
         let client = TestPod::add(&fabric, CLIENT, Redirect::None);
         let server = TestPod::add(&fabric, SERVER, Redirect::None);
         let other = TestPod::add(&fabric, OTHER, Redirect::None);
@@ -136,7 +137,7 @@ fn pods_reach_each_other_and_services_and_nothing_else() {
 #[test]
 fn a_pod_cannot_send_with_an_address_that_is_not_its_own() {
     in_sandbox("a_pod_cannot_send_with_an_address_that_is_not_its_own", || {
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(Egress::Refused).unwrap();
         let client = TestPod::add(&fabric, CLIENT, Redirect::None);
         let server = TestPod::add(&fabric, SERVER, Redirect::None);
         let receiver = server.run(|| UdpSocket::bind((SERVER, 9)).unwrap());
@@ -161,7 +162,7 @@ fn a_pod_cannot_send_with_an_address_that_is_not_its_own() {
 #[test]
 fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
     in_sandbox("a_sidecar_gets_what_comes_and_goes_unless_marked", || {
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(Egress::Refused).unwrap();
         let client = TestPod::add(&fabric, CLIENT, Redirect::Sidecar);
         let server = TestPod::add(&fabric, SERVER, Redirect::Sidecar);
         client.serve(15001, "outbound");
@@ -189,9 +190,34 @@ fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
 }
 
 #[test]
+fn datagrams_never_leave_and_only_translated_connections_reach_the_forwarder() {
+    in_sandbox("datagrams_never_leave_and_only_translated_connections_reach_the_forwarder", || {
+        let fabric = Fabric::create(Egress::Host).unwrap();
+        let client = TestPod::add(&fabric, CLIENT, Redirect::None);
+        let forwarder = fabric.forwarder().unwrap();
+        let outside = Ipv4Addr::new(203, 0, 113, 80);
+        client.run(|| {
+            let socket = UdpSocket::bind((CLIENT, 0)).unwrap();
+            socket.connect((outside, 53)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            socket.send(b"query").unwrap();
+            let error = socket.recv(&mut [0; 16]).unwrap_err();
+            assert_ne!(error.kind(), ErrorKind::WouldBlock, "it fails at once: {error}");
+        });
+        assert!(client.run(|| TcpStream::connect((outside, 80))).is_ok(), "taken for now");
+        for closed in [GATEWAY, Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(240, 0, 0, 1)] {
+            assert!(client.ask(closed, 15030).is_err(), "{closed}");
+            assert!(client.ask(closed, 80).is_err(), "{closed}");
+        }
+        drop(forwarder);
+        assert!(client.run(|| TcpStream::connect((outside, 80))).is_err(), "nobody takes it");
+    });
+}
+
+#[test]
 fn pods_resolve_services_over_udp_and_tcp() {
     in_sandbox("pods_resolve_services_over_udp_and_tcp", || {
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(Egress::Refused).unwrap();
         let client = TestPod::add(&fabric, CLIENT, Redirect::None);
         let mut table = DnsTable::default();
         table.insert_service("poc-mesh", "backend", vec![SERVICE]);
@@ -203,7 +229,7 @@ fn pods_resolve_services_over_udp_and_tcp() {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = DnsServer::bind(GATEWAY, receiver).await.unwrap();
+                let server = DnsServer::bind(GATEWAY, receiver, None).await.unwrap();
                 bound.send(()).unwrap();
                 server.serve().await.unwrap();
             });

@@ -38,6 +38,7 @@ use kube::{
 use palisade_net::{
     Fabric, GATEWAY,
     dns::{DnsServer, DnsTable},
+    egress::Resolver,
 };
 use tokio::{
     sync::{broadcast, watch},
@@ -66,6 +67,8 @@ pub struct NodeOptions {
     pub name: String,
     /// The network that pods are hung on.
     pub fabric: Fabric,
+    /// Who knows names outside the mesh, if there is a way out.
+    pub resolver: Option<Resolver>,
 }
 
 /// Why the node ended or could not start.
@@ -111,7 +114,8 @@ async fn run_with(
 ) -> Result<(), NodeError> {
     prepare_directories(&options)?;
     let (table, names) = watch::channel(Arc::new(DnsTable::default()));
-    let dns = DnsServer::bind(GATEWAY, names).await.map_err(|source| NodeError::System {
+    let dns = DnsServer::bind(GATEWAY, names, options.resolver).await;
+    let dns = dns.map_err(|source| NodeError::System {
         what: format!("serve DNS on {GATEWAY}:53"),
         source,
     })?;

@@ -18,7 +18,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use palisade_cli::{CliError, StateDir};
 use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
-use palisade_net::{Fabric, GATEWAY};
+use palisade_net::{
+    Fabric, GATEWAY,
+    egress::{Egress, Resolver},
+};
 use palisade_node::NodeOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +49,9 @@ pub(crate) struct SupervisorArgs {
     /// Lifetime of workload certificates in seconds.
     #[arg(long)]
     pub(crate) svid_ttl: u64,
+    /// Whether pods reach addresses outside the mesh.
+    #[arg(long, value_enum)]
+    pub(crate) egress: palisade_cli::Egress,
     /// Where events are logged.
     #[arg(long)]
     pub(crate) log: PathBuf,
@@ -62,6 +68,11 @@ impl SupervisorArgs {
         option("--state-dir", self.state_dir.clone().into());
         option("--stages", self.stages.clone().into());
         option("--svid-ttl", self.svid_ttl.to_string().into());
+        let egress = match self.egress {
+            palisade_cli::Egress::None => "none",
+            palisade_cli::Egress::Host => "host",
+        };
+        option("--egress", egress.into());
         option("--log", self.log.clone().into());
         if let Some(port) = self.api_port {
             option("--api-port", port.to_string().into());
@@ -99,14 +110,19 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     palisade_sys::enter_supervisor()?;
     let host = listen_on_host(args.api_port)?;
-    let fabric = Fabric::create()?;
+    let egress = match args.egress {
+        palisade_cli::Egress::None => Egress::Refused,
+        palisade_cli::Egress::Host => Egress::Host,
+    };
+    let fabric = Fabric::create(egress)?;
     stages.reached(Stage::Sandbox)?;
 
     let shutdown = CancellationToken::new();
     let runtime = crate::runtime()?;
+    let resolver = way_out(&fabric, egress, runtime.handle())?;
     runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
     let (done, ended) = tokio::sync::oneshot::channel();
-    let mesh = Mesh { args: args.clone(), fabric, host, shutdown: shutdown.clone() };
+    let mesh = Mesh { args: args.clone(), fabric, resolver, host, shutdown: shutdown.clone() };
     let stages = stages.try_clone()?;
     std::thread::Builder::new().name("mesh".to_owned()).spawn(move || {
         // The receiver waits for as long as this thread lives.
@@ -115,10 +131,29 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     runtime.block_on(ended).context("the mesh thread panicked")?
 }
 
+/// Lets pods out through `host`, the runtime of the main thread, if they may.
+fn way_out(
+    fabric: &Fabric,
+    egress: Egress,
+    host: &tokio::runtime::Handle,
+) -> Result<Option<Resolver>> {
+    if egress == Egress::Refused {
+        return Ok(None);
+    }
+    let forwarder = fabric.forwarder()?;
+    host.spawn(async move {
+        if let Err(error) = forwarder.serve().await {
+            tracing::error!(%error, "the way out of the mesh has ended");
+        }
+    });
+    Ok(Some(Resolver::new(host.clone())))
+}
+
 /// What runs in the mesh's own network.
 struct Mesh {
     args: SupervisorArgs,
     fabric: Fabric,
+    resolver: Option<Resolver>,
     host: TcpListener,
     shutdown: CancellationToken,
 }
@@ -162,6 +197,7 @@ impl Mesh {
             self_exe: std::env::current_exe()?,
             name: "palisade".to_owned(),
             fabric: self.fabric,
+            resolver: self.resolver,
         };
         let node = tokio::spawn(palisade_node::run(node, self.shutdown.clone()));
         let control_shutdown = CancellationToken::new();

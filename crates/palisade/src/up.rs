@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use palisade_cli::{CliError, Mesh, StateDir, Style, Target, UpArgs};
+use palisade_cli::{CliError, Egress, Mesh, StateDir, Style, Target, UpArgs};
 use palisade_sys::Supervisor;
 use rustix::{
     fs::{FlockOperation, flock},
@@ -77,7 +77,11 @@ async fn live(
     let mut clock = Clock::start(begin);
     let port = started(&mut stages, &mut clock, args.timeout, state).await?;
     say(&mut out, &format!("API        https://127.0.0.1:{port}"))?;
-    say(&mut out, &format!("kubeconfig {}\n", state.kubeconfig().display()))?;
+    say(&mut out, &format!("kubeconfig {}", state.kubeconfig().display()))?;
+    if args.egress == Egress::Host {
+        say(&mut out, &format!("egress     {}", Style::Warning.paint(EGRESS_NOTICE)))?;
+    }
+    say(&mut out, "")?;
 
     let target = Target { state_dir: Some(state.path().to_owned()), kubeconfig: None };
     let mesh = Mesh::connect(&target).await?;
@@ -163,6 +167,7 @@ fn launch(state: &StateDir, args: &UpArgs) -> Result<(Supervisor, StageReceiver)
         stages: socket,
         api_port: args.api_port,
         svid_ttl: args.svid_ttl.as_secs(),
+        egress: args.egress,
         verbose: args.verbose,
         log: state.path().join(SUPERVISOR_LOG),
     };
@@ -267,6 +272,8 @@ impl Clock {
     }
 }
 
+const EGRESS_NOTICE: &str =
+    "pods can connect to whatever this machine can reach, but for itself (--egress host)";
 const SUPERVISOR_LOG: &str = "supervisor.log";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a mesh whose `up` was killed may take to vanish.

@@ -1,7 +1,8 @@
-//! Sockets for the pure responder: one loop for datagrams, a bounded number of connections.
+//! Sockets for the pure responder: a bounded number of queries and of connections at a time.
 
 use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
+use hickory_proto::op::ResponseCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -10,28 +11,37 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Channel, DnsTable, respond};
+use super::{Channel, DnsTable, Response, failure, respond};
+use crate::egress::{Egress, Resolver};
 
 /// A DNS server that answers from the newest table.
 #[derive(Debug)]
 pub struct DnsServer {
-    udp: UdpSocket,
+    udp: Arc<UdpSocket>,
     tcp: TcpListener,
+    names: Names,
+}
+
+/// Where answers come from.
+#[derive(Clone, Debug)]
+struct Names {
     table: watch::Receiver<Arc<DnsTable>>,
+    outside: Option<Resolver>,
 }
 
 impl DnsServer {
-    /// Binds port 53 of `address`.
+    /// Binds port 53 of `address`. Without `outside`, names that are not the mesh's do not exist.
     ///
     /// # Errors
     /// When one of the two ports is taken or not allowed.
     pub async fn bind(
         address: Ipv4Addr,
         table: watch::Receiver<Arc<DnsTable>>,
+        outside: Option<Resolver>,
     ) -> io::Result<Self> {
-        let udp = UdpSocket::bind((address, PORT)).await?;
+        let udp = Arc::new(UdpSocket::bind((address, PORT)).await?);
         let tcp = TcpListener::bind((address, PORT)).await?;
-        Ok(Self { udp, tcp, table })
+        Ok(Self { udp, tcp, names: Names { table, outside } })
     }
 
     /// Answers until dropped.
@@ -40,15 +50,34 @@ impl DnsServer {
     /// When a socket fails for good.
     pub async fn serve(self) -> io::Result<()> {
         tokio::try_join!(
-            datagrams(self.udp, self.table.clone()),
-            connections(self.tcp, self.table)
+            datagrams(self.udp, self.names.clone()),
+            connections(self.tcp, self.names)
         )?;
         Ok(())
     }
 }
 
-async fn datagrams(socket: UdpSocket, table: watch::Receiver<Arc<DnsTable>>) -> io::Result<()> {
+impl Names {
+    /// What our own table says.
+    fn respond(&self, request: &[u8], channel: Channel) -> Response {
+        let egress = if self.outside.is_some() { Egress::Host } else { Egress::Refused };
+        respond(&self.table.borrow(), request, channel, egress)
+    }
+
+    /// What the host's name servers say.
+    async fn forward(&self, request: &[u8], channel: Channel) -> Option<Vec<u8>> {
+        let outside = self.outside.as_ref()?;
+        match outside.ask(request.to_vec(), channel).await {
+            Some(answer) => Some(answer),
+            None => failure(request, ResponseCode::ServFail),
+        }
+    }
+}
+
+async fn datagrams(socket: Arc<UdpSocket>, names: Names) -> io::Result<()> {
     let mut buffer = vec![0; MAX_QUERY];
+    // Bounded by what the resolver takes at a time; it refuses more at once.
+    let mut forwarded = JoinSet::new();
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
@@ -56,36 +85,42 @@ async fn datagrams(socket: UdpSocket, table: watch::Receiver<Arc<DnsTable>>) -> 
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
             Err(error) => return Err(error),
         };
-        let current = Arc::clone(&table.borrow());
         let request = buffer.get(..length).unwrap_or_default();
-        if let Some(answer) = respond(&current, request, Channel::Udp) {
-            let _ = socket.try_send_to(&answer, from);
+        match names.respond(request, Channel::Udp) {
+            Response::Answer(answer) => {
+                let _ = socket.try_send_to(&answer, from);
+            }
+            Response::Forward => {
+                let (socket, names, request) =
+                    (Arc::clone(&socket), names.clone(), request.to_vec());
+                forwarded.spawn(async move {
+                    if let Some(answer) = names.forward(&request, Channel::Udp).await {
+                        let _ = socket.try_send_to(&answer, from);
+                    }
+                });
+            }
+            Response::Nothing => {}
         }
+        while forwarded.try_join_next().is_some() {}
     }
 }
 
-async fn connections(
-    listener: TcpListener,
-    table: watch::Receiver<Arc<DnsTable>>,
-) -> io::Result<()> {
+async fn connections(listener: TcpListener, names: Names) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut open = JoinSet::new();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };
         let (stream, _) = listener.accept().await?;
-        let table = table.clone();
+        let names = names.clone();
         open.spawn(async move {
-            let _ = timeout(MAX_AGE, connection(stream, &table)).await;
+            let _ = timeout(MAX_AGE, connection(stream, &names)).await;
             drop(slot);
         });
         while open.try_join_next().is_some() {}
     }
 }
 
-async fn connection(
-    mut stream: TcpStream,
-    table: &watch::Receiver<Arc<DnsTable>>,
-) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, names: &Names) -> io::Result<()> {
     loop {
         let length = usize::from(stream.read_u16().await?);
         if length > MAX_QUERY {
@@ -93,8 +128,12 @@ async fn connection(
         }
         let mut request = vec![0; length];
         stream.read_exact(&mut request).await?;
-        let current = Arc::clone(&table.borrow());
-        let Some(answer) = respond(&current, &request, Channel::Tcp) else { return Ok(()) };
+        let answer = match names.respond(&request, Channel::Tcp) {
+            Response::Answer(answer) => Some(answer),
+            Response::Forward => names.forward(&request, Channel::Tcp).await,
+            Response::Nothing => None,
+        };
+        let Some(answer) = answer else { return Ok(()) };
         let size = u16::try_from(answer.len()).map_err(io::Error::other)?;
         stream.write_all(&[&size.to_be_bytes(), answer.as_slice()].concat()).await?;
     }

@@ -19,7 +19,7 @@ struct Pod {
 
 impl Pod {
     fn create() -> Self {
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(palisade_net::egress::Egress::Refused).unwrap();
         let namespaces = PodNamespaces::create("backend-1").unwrap();
         let ip = [10, 244, 0, 2].into();
         fabric.add_pod(ip, namespaces.net.as_fd(), Redirect::None).unwrap();

@@ -34,7 +34,7 @@ where
 {
     in_sandbox(&format!("tests::node::{test}"), || {
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-        let fabric = Fabric::create().unwrap();
+        let fabric = Fabric::create(palisade_net::egress::Egress::Refused).unwrap();
         fabric.enter_current_thread().unwrap();
         block_on(async {
             let machine = Machine::start(directory.path(), fabric).await;
@@ -55,6 +55,7 @@ impl Machine {
         let stop = shutdown.clone();
         tokio::spawn(async move { server.serve(vec![listener], stop).await.unwrap() });
         let options = NodeOptions {
+            resolver: None,
             kubeconfig,
             state_dir: state.to_owned(),
             kubelet_socket,
