@@ -1,7 +1,9 @@
 //! The life of one container: started, probed, started again after a growing pause, stopped.
 
+mod hooks;
 mod instance;
 mod prepare;
+mod stop;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +23,10 @@ use crate::{
     volumes::Volumes,
 };
 
-pub(crate) use instance::Ended;
-
-/// Until when a container may take to stop, once it was told to.
-pub(crate) type Deadline = Option<Instant>;
+pub(crate) use {
+    instance::Ended,
+    stop::{Stop, Turn},
+};
 
 /// What runs one container of a pod.
 pub(crate) struct ContainerWorker {
@@ -34,20 +36,20 @@ pub(crate) struct ContainerWorker {
     pub state: Arc<watch::Sender<PodState>>,
     pub sandbox: Arc<Sandbox>,
     pub volumes: Arc<Volumes>,
-    pub stop: watch::Receiver<Deadline>,
+    pub stop: watch::Receiver<Option<Stop>>,
 }
 
 /// The pod's end of a [`ContainerWorker`].
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub place: Place,
-    stop: watch::Sender<Deadline>,
+    stop: watch::Sender<Option<Stop>>,
     finished: CancellationToken,
 }
 
 impl Handle {
     /// Starts a worker; `stop` is its channel's other end.
-    pub(crate) fn start(worker: ContainerWorker, stop: watch::Sender<Deadline>) -> Self {
+    pub(crate) fn start(worker: ContainerWorker, stop: watch::Sender<Option<Stop>>) -> Self {
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
         let place = worker.place;
@@ -58,10 +60,10 @@ impl Handle {
         Self { place, stop, finished }
     }
 
-    /// Tells the container to stop, and when it will be killed.
-    pub(crate) fn stop(&self, deadline: Instant) {
+    /// Tells the container to stop, or to stop sooner than it was told before.
+    pub(crate) fn stop(&self, stop: Stop) {
         self.stop.send_modify(|current| {
-            *current = Some(current.map_or(deadline, |old| old.min(deadline)));
+            *current = Some(current.map_or(stop, |before| before.and(stop)));
         });
     }
 
@@ -115,15 +117,7 @@ impl ContainerWorker {
     }
 
     fn restarts_after(&self, code: i32) -> bool {
-        let pod = self.pod.borrow();
-        let sidecar = self.place.of(&pod).is_some_and(crate::state::is_sidecar);
-        let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
-        match (policy.unwrap_or("Always"), self.place) {
-            _ if sidecar => true,
-            ("Never", _) => false,
-            ("OnFailure", _) | (_, Place::Init(_)) => code != 0,
-            _ => true,
-        }
+        restarts(&self.pod.borrow(), self.place, code)
     }
 
     fn update(&self, change: impl FnOnce(&mut ContainerState)) {
@@ -215,6 +209,18 @@ impl ContainerWorker {
     }
 }
 
+/// Whether a container is started again after it has ended with a code.
+fn restarts(pod: &Pod, place: Place, code: i32) -> bool {
+    let sidecar = place.of(pod).is_some_and(crate::state::is_sidecar);
+    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+    match (policy.unwrap_or("Always"), place) {
+        _ if sidecar => true,
+        ("Never", _) => false,
+        ("OnFailure", _) | (_, Place::Init(_)) => code != 0,
+        _ => true,
+    }
+}
+
 /// Why a container could not be started this time.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -283,6 +289,34 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn policies_say_what_is_started_again() {
+        let pod = |policy: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({"spec": {
+                "restartPolicy": policy,
+                "initContainers": [{"name": "setup"}, {"name": "side", "restartPolicy": "Always"}],
+                "containers": [{"name": "app"}],
+            }}))
+            .unwrap()
+        };
+        let (setup, side, app) = (Place::Init(0), Place::Init(1), Place::Main(0));
+        for (policy, place, after_success, after_failure) in [
+            ("Always", app, true, true),
+            ("OnFailure", app, false, true),
+            ("Never", app, false, false),
+            ("Always", setup, false, true),
+            ("OnFailure", setup, false, true),
+            ("Never", setup, false, false),
+            ("Always", side, true, true),
+            ("OnFailure", side, true, true),
+            ("Never", side, true, true),
+        ] {
+            let pod = pod(policy);
+            let found = (restarts(&pod, place, 0), restarts(&pod, place, 1));
+            assert_eq!(found, (after_success, after_failure), "{policy} {place:?}");
+        }
+    }
 
     #[test]
     fn pauses_grow_as_on_a_cluster() {

@@ -1,6 +1,7 @@
 //! The life of one pod: its sandbox and volumes, init containers in order with sidecars among
 //! them, applications, and the end in the opposite order.
 
+mod deadline;
 mod refresh;
 mod report;
 
@@ -17,11 +18,11 @@ use tokio::{
 use crate::{
     address::Address,
     cluster::is_gone,
-    container::{ContainerWorker, Handle},
+    container::{ContainerWorker, Handle, Stop, Turn},
     context::{Context, identity},
     events::Kind,
     sandbox::Sandbox,
-    state::{Phase, Place, PodState, is_sidecar},
+    state::{Failure, Phase, Place, PodState, is_sidecar},
     volumes::Volumes,
 };
 
@@ -34,6 +35,17 @@ pub(crate) enum Order {
     Leave,
     /// That it is gone, as its object is.
     Vanish,
+}
+
+/// Why a pod ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// It is to end, and may take so long.
+    Asked(Duration),
+    /// All applications have ended for good.
+    Done,
+    /// It has run for longer than it may.
+    Late,
 }
 
 /// What runs one pod.
@@ -74,17 +86,19 @@ impl PodWorker {
         let (context, pod) = (Arc::clone(&self.context), self.pod.clone());
         let reporter = report::Reporter::start(context, pod, self.state.subscribe());
         let (mut pod, mut order) = (self.pod.clone(), self.order.clone());
-        let grace = tokio::select! {
-            grace = ending(&mut pod, &mut order) => Some(grace),
-            () = self.live() => None,
+        let (mut limited, since) = (self.pod.clone(), self.state.borrow().started_at);
+        let end = tokio::select! {
+            grace = ending(&mut pod, &mut order) => End::Asked(grace),
+            () = deadline::passed(&mut limited, since) => End::Late,
+            () = self.live() => End::Done,
         };
-        if let Some(grace) = grace {
+        if let End::Asked(grace) = end {
             self.terminate(grace).await;
             self.tear_down().await;
         } else {
-            // All applications have ended for good.
+            let failure = (end == End::Late).then(|| self.exceed_deadline());
             self.terminate(self.own_grace()).await;
-            self.state.send_modify(|state| state.is_over = true);
+            self.state.send_modify(|state| (state.failure, state.is_over) = (failure, true));
             self.tear_down().await;
             self.await_deletion().await;
         }
@@ -97,6 +111,16 @@ impl PodWorker {
         if order != Order::Leave {
             self.remove_logs();
         }
+    }
+
+    fn exceed_deadline(&self) -> Failure {
+        let failure = Failure {
+            reason: "DeadlineExceeded".to_owned(),
+            message: "Pod was active on the node longer than the specified deadline".to_owned(),
+        };
+        let message = failure.message.clone();
+        self.context.events.pod(&self.pod.borrow(), Kind::Normal, "DeadlineExceeded", message);
+        failure
     }
 
     /// Starts everything and returns when all applications have ended for good.
@@ -231,7 +255,7 @@ impl PodWorker {
         self.containers.push(Handle::start(worker, sender));
     }
 
-    /// Ends applications first, then sidecars, the last one first.
+    /// Ends applications first, then sidecars, the last one first. Hooks of all are run at once.
     async fn terminate(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         let (pod, mut order) = (self.pod.borrow().clone(), self.order.clone());
@@ -241,24 +265,23 @@ impl PodWorker {
         let (sidecars, applications): (Vec<_>, Vec<_>) =
             self.containers.iter().partition(|handle| is_beside(handle));
         let end = async {
-            applications.iter().for_each(|container| container.stop(deadline));
+            applications.iter().for_each(|app| app.stop(Stop { deadline, turn: Turn::Now }));
+            sidecars.iter().for_each(|side| side.stop(Stop { deadline, turn: Turn::Later }));
             for container in &applications {
                 container.finished().await;
             }
             for sidecar in sidecars.iter().rev() {
-                sidecar.stop(deadline.max(Instant::now() + SIDECAR_GRACE.min(grace)));
+                sidecar.stop(Stop { deadline, turn: Turn::Now });
                 sidecar.finished().await;
             }
         };
         // Whatever the pod was told before: should the node end, it is sooner.
         let hurry = async {
             let leave = order.wait_for(|order| *order != Order::Run).await.map(|order| *order);
-            let grace = if leave.is_ok_and(|order| order == Order::Vanish) {
-                Duration::ZERO
-            } else {
-                LEAVE_GRACE
-            };
-            applications.iter().for_each(|container| container.stop(Instant::now() + grace));
+            let is_gone = leave.is_ok_and(|order| order == Order::Vanish);
+            let grace = if is_gone { Duration::ZERO } else { LEAVE_GRACE };
+            let stop = Stop { deadline: Instant::now() + grace, turn: Turn::Later };
+            self.containers.iter().for_each(|container| container.stop(stop));
             pending::<()>().await;
         };
         tokio::select! {
@@ -361,9 +384,6 @@ fn has_ended(pod: &Pod) -> bool {
 }
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a sidecar has at least after the applications, to finish what is under way.
-const SIDECAR_GRACE: Duration = Duration::from_secs(2);
 
 /// What containers have when the node ends.
 const LEAVE_GRACE: Duration = Duration::from_millis(1500);

@@ -9,7 +9,9 @@ mod check;
 use std::{net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::{
-    api::core::v1::{Container, Probe},
+    api::core::v1::{
+        Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use tokio::time::Instant;
@@ -151,37 +153,57 @@ pub(crate) enum Target {
 impl Target {
     /// What a probe of a container looks at.
     pub(crate) fn new(probe: &Probe, container: &Container, ip: Ipv4Addr) -> Self {
-        let unsupported = |what: &str| Self::Unsupported { what: what.to_owned() };
-        if let Some(exec) = &probe.exec {
-            return Self::Exec { command: exec.command.clone().unwrap_or_default() };
+        let target = Self::of(
+            (probe.exec.as_ref(), probe.http_get.as_ref(), probe.tcp_socket.as_ref()),
+            container,
+            ip,
+        );
+        target.unwrap_or_else(|| Self::unsupported("gRPC probes are not offered on one machine"))
+    }
+
+    /// What a hook of a container asks.
+    pub(crate) fn of_hook(hook: &LifecycleHandler, container: &Container, ip: Ipv4Addr) -> Self {
+        let target = Self::of((hook.exec.as_ref(), hook.http_get.as_ref(), None), container, ip);
+        target
+            .unwrap_or_else(|| Self::unsupported("a hook is one of `exec`, `httpGet` and `sleep`"))
+    }
+
+    fn of(
+        (exec, get, tcp): (Option<&ExecAction>, Option<&HTTPGetAction>, Option<&TCPSocketAction>),
+        container: &Container,
+        ip: Ipv4Addr,
+    ) -> Option<Self> {
+        if let Some(exec) = exec {
+            return Some(Self::Exec { command: exec.command.clone().unwrap_or_default() });
         }
         let address = |host: Option<&String>, port: &IntOrString| {
             let host = host.filter(|host| !host.is_empty());
             let ip = host.map_or(Some(ip), |host| host.parse().ok())?;
             Some((ip, resolve_port(port, container)?))
         };
-        if let Some(get) = &probe.http_get {
+        let unknown = || Self::unsupported("the probe's host or port is not known");
+        if let Some(get) = get {
             if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
-                return unsupported("HTTPS probes are not offered on one machine; use tcpSocket");
+                let what = "HTTPS probes are not offered on one machine; use tcpSocket";
+                return Some(Self::unsupported(what));
             }
             let Some(address) = address(get.host.as_ref(), &get.port) else {
-                return unsupported("the probe's host or port is not known");
+                return Some(unknown());
             };
             let path = get.path.clone().filter(|path| !path.is_empty());
             let headers = get.http_headers.iter().flatten();
-            return Self::Http {
+            return Some(Self::Http {
                 address,
                 path: path.unwrap_or_else(|| "/".to_owned()),
                 headers: headers.map(|h| (h.name.clone(), h.value.clone())).collect(),
-            };
+            });
         }
-        match &probe.tcp_socket {
-            Some(tcp) => address(tcp.host.as_ref(), &tcp.port).map_or_else(
-                || unsupported("the probe's host or port is not known"),
-                |address| Self::Tcp { address },
-            ),
-            None => unsupported("gRPC probes are not offered on one machine"),
-        }
+        let address = address(tcp?.host.as_ref(), &tcp?.port);
+        Some(address.map_or_else(unknown, |address| Self::Tcp { address }))
+    }
+
+    fn unsupported(what: &str) -> Self {
+        Self::Unsupported { what: what.to_owned() }
     }
 }
 

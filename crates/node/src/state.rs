@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 /// A pod, as the node sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PodState {
-    /// When the node took it.
+    /// When a node took it first.
     pub started_at: Timestamp,
     /// Its address, once it is on the network.
     pub ip: Option<Ipv4Addr>,
@@ -111,8 +111,9 @@ impl PodState {
             };
             containers.iter().map(state).collect()
         };
+        let former_start = status.and_then(|status| status.start_time.as_ref()).map(|time| time.0);
         Self {
-            started_at: now,
+            started_at: former_start.unwrap_or(now),
             ip: None,
             init: waiting(init),
             main: waiting(main),

@@ -1,6 +1,7 @@
 //! Tests with real containers, run in the sandbox.
 
 mod containers;
+mod lifecycle;
 mod machine;
 mod node;
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Probe};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::{ContainerWorker, Problem, Retry, prepare::Prepared};
 use crate::{
@@ -60,7 +60,7 @@ impl ContainerWorker {
             instance = state.restarts;
             state.id = Some(format!("palisade://{name}-{pid}-{:x}", since.as_microsecond()));
             state.phase = Phase::Running { since };
-            state.started = container.startup_probe.is_none();
+            state.started = container.startup_probe.is_none() && !has_post_start(container);
             state.ready = state.started && container.readiness_probe.is_none();
         });
         instance
@@ -106,39 +106,21 @@ impl ContainerWorker {
         process: &ProcessSpec,
     ) -> i32 {
         let pid = running.pid();
-        let grace = self.grace();
         let mut stop = self.stop.clone();
         let deadline = tokio::select! {
             code = running.wait() => return code.unwrap_or(255),
-            Ok(deadline) = stop.wait_for(Option::is_some) => deadline.unwrap_or_else(Instant::now),
-            reason = self.probe(container, pid, process) => {
-                let message = format!("Container {} failed {reason}, will be restarted", container.name);
+            Ok(stop) = stop.wait_for(Option::is_some) => {
+                let message = format!("Stopping container {}", container.name);
                 self.event(Kind::Normal, "Killing", message);
-                Instant::now() + grace
+                stop.map_or_else(Instant::now, |stop| stop.deadline)
+            }
+            unfit = self.watch_over(container, pid, process) => {
+                self.event(Kind::Normal, "Killing", unfit.message(&container.name));
+                Instant::now() + unfit.grace(container).unwrap_or_else(|| self.grace())
             }
         };
-        if self.stop.borrow().is_some() {
-            let message = format!("Stopping container {}", container.name);
-            self.event(Kind::Normal, "Killing", message);
-        }
         self.update(|state| state.ready = false);
-        self.end(running, deadline).await
-    }
-
-    /// Asks a container to end and kills it when the time is up, which may become sooner.
-    async fn end(&mut self, running: &mut Running, mut deadline: Instant) -> i32 {
-        running.terminate();
-        loop {
-            tokio::select! {
-                code = running.wait() => return code.unwrap_or(255),
-                () = sleep_until(deadline) => break,
-                Ok(()) = self.stop.changed() => {
-                    deadline = self.stop.borrow_and_update().map_or(deadline, |new| new.min(deadline));
-                }
-            }
-        }
-        running.kill();
-        running.wait().await.unwrap_or(255)
+        self.end(running, (container, process), deadline).await
     }
 
     fn grace(&self) -> Duration {
@@ -147,22 +129,63 @@ impl ContainerWorker {
         Duration::from_secs(seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30))
     }
 
+    /// Runs the first hook and then all probes; returns why the container must be ended.
+    async fn watch_over(&self, container: &Container, pid: i32, process: &ProcessSpec) -> Unfit {
+        if !self.post_start(container, (pid, process)).await {
+            return Unfit::PostStart;
+        }
+        self.probe(container, pid, process).await
+    }
+
     /// Makes all probes; returns which one says that the container must be started again.
-    async fn probe(&self, container: &Container, pid: i32, process: &ProcessSpec) -> &'static str {
+    async fn probe(&self, container: &Container, pid: i32, process: &ProcessSpec) -> Unfit {
         let prober = Prober { worker: self, container, pid, process };
         if let Some(startup) = &container.startup_probe {
             if prober.until_decided(startup, "Startup").await == Verdict::Failure {
-                return "startup probe";
+                return Unfit::Startup;
             }
             let no_readiness = container.readiness_probe.is_none();
             self.update(|state| (state.started, state.ready) = (true, no_readiness));
             tracing::debug!(container = self.name(), "startup probe succeeded");
         }
         tokio::select! {
-            () = prober.liveness(container.liveness_probe.as_ref()) => "liveness probe",
+            () = prober.liveness(container.liveness_probe.as_ref()) => Unfit::Liveness,
             never = prober.readiness(container.readiness_probe.as_ref()) => match never {},
         }
     }
+}
+
+/// Why a container that runs is ended though nobody asked for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Unfit {
+    Liveness,
+    PostStart,
+    Startup,
+}
+
+impl Unfit {
+    fn message(self, name: &str) -> String {
+        match self {
+            Self::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
+            Self::PostStart => "FailedPostStartHook".to_owned(),
+            Self::Startup => format!("Container {name} failed startup probe, will be restarted"),
+        }
+    }
+
+    /// How long the container has to end, if the probe says so itself.
+    fn grace(self, container: &Container) -> Option<Duration> {
+        let probe = match self {
+            Self::Liveness => container.liveness_probe.as_ref(),
+            Self::PostStart => None,
+            Self::Startup => container.startup_probe.as_ref(),
+        };
+        let seconds = probe?.termination_grace_period_seconds?;
+        Some(Duration::from_secs(u64::try_from(seconds).ok()?))
+    }
+}
+
+fn has_post_start(container: &Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|hooks| hooks.post_start.is_some())
 }
 
 struct Prober<'a> {

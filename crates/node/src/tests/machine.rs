@@ -28,11 +28,11 @@ pub(super) struct Machine {
     node: tokio::task::JoinHandle<Result<(), crate::NodeError>>,
 }
 
-pub(super) fn on_machine<F>(test: &str, work: impl FnOnce(Machine) -> F)
+pub(super) fn on_machine<F>(module: &str, test: &str, work: impl FnOnce(Machine) -> F)
 where
     F: Future<Output = ()>,
 {
-    in_sandbox(&format!("tests::node::{test}"), || {
+    in_sandbox(&format!("tests::{module}::{test}"), || {
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let fabric = Fabric::create(palisade_net::egress::Egress::Refused).unwrap();
         fabric.enter_current_thread().unwrap();

@@ -15,7 +15,7 @@ use super::machine::{object, on_machine, shell};
 
 #[test]
 fn a_pod_serves_is_probed_and_deleted() {
-    on_machine("a_pod_serves_is_probed_and_deleted", async |machine| {
+    on_machine("node", "a_pod_serves_is_probed_and_deleted", async |machine| {
         let started = Instant::now();
         machine
             .create("echo", json!({ "containers": [{
@@ -76,61 +76,66 @@ fn a_pod_serves_is_probed_and_deleted() {
 
 #[test]
 fn init_containers_sidecars_and_applications_keep_their_order() {
-    on_machine("init_containers_sidecars_and_applications_keep_their_order", async |machine| {
-        let mut setup = shell("setup", "echo setup >> /shared/order");
-        let mut sidecar = shell(
-            "side",
-            "trap 'echo side stops >> /shared/order; sleep 0.3; exit 0' TERM; sleep 0.2; \
+    on_machine(
+        "node",
+        "init_containers_sidecars_and_applications_keep_their_order",
+        async |machine| {
+            let mut setup = shell("setup", "echo setup >> /shared/order");
+            let mut sidecar = shell(
+                "side",
+                "trap 'echo side stops >> /shared/order; sleep 0.3; exit 0' TERM; sleep 0.2; \
              echo side >> /shared/order; touch /tmp/up; while :; do sleep 0.05; done",
-        );
-        sidecar["restartPolicy"] = json!("Always");
-        sidecar["startupProbe"] =
-            json!({ "exec": { "command": ["test", "-e", "/tmp/up"] }, "periodSeconds": 1 });
-        let mut app = shell(
-            "app",
-            "trap 'sleep 0.2; echo app stops >> /shared/order; exit 0' TERM; \
+            );
+            sidecar["restartPolicy"] = json!("Always");
+            sidecar["startupProbe"] =
+                json!({ "exec": { "command": ["test", "-e", "/tmp/up"] }, "periodSeconds": 1 });
+            let mut app = shell(
+                "app",
+                "trap 'sleep 0.2; echo app stops >> /shared/order; exit 0' TERM; \
              echo app >> /shared/order; while :; do sleep 0.05; done",
-        );
-        for container in [&mut setup, &mut sidecar, &mut app] {
-            container["volumeMounts"] = json!([{ "name": "shared", "mountPath": "/shared" }]);
-        }
-        machine
-            .create(
-                "ordered",
-                json!({
-                    "volumes": [{ "name": "shared", "emptyDir": {} }],
-                    "initContainers": [setup, sidecar],
-                    "containers": [app],
-                }),
-            )
-            .await;
-        let pod = machine.wait_ready("ordered").await;
-        assert_eq!(
-            pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"],
-            "Completed"
-        );
-        assert_eq!(pod["status"]["initContainerStatuses"][1]["started"], true);
-        let follow = LogParams { container: Some("app".into()), ..LogParams::default() };
-        assert_eq!(machine.logs("ordered", &follow).await, "");
-        let read = async { machine.exec("ordered", &["sh", "-c", "cat /shared/order"]).await.1 };
-        let ready = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
-        assert_eq!(ready.lines().take(2).collect::<Vec<_>>(), ["setup", "side"]);
-        // `exec` of a process that reads the file until the pod ends.
-        let parameters = AttachParams::default().container("side").stderr(false);
-        let command = ["sh", "-c", "tail -n +1 -f /shared/order"];
-        let mut tail = machine.pods().exec("ordered", command, &parameters).await.unwrap();
-        machine.pods().delete("ordered", &DeleteParams::default()).await.unwrap();
-        let mut seen = String::new();
-        let _ = tail.stdout().unwrap().read_to_string(&mut seen).await;
-        machine.wait_gone("ordered").await;
-        assert_eq!(seen, "setup\nside\napp\napp stops\nside stops\n");
-        machine.stop().await;
-    });
+            );
+            for container in [&mut setup, &mut sidecar, &mut app] {
+                container["volumeMounts"] = json!([{ "name": "shared", "mountPath": "/shared" }]);
+            }
+            machine
+                .create(
+                    "ordered",
+                    json!({
+                        "volumes": [{ "name": "shared", "emptyDir": {} }],
+                        "initContainers": [setup, sidecar],
+                        "containers": [app],
+                    }),
+                )
+                .await;
+            let pod = machine.wait_ready("ordered").await;
+            assert_eq!(
+                pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"],
+                "Completed"
+            );
+            assert_eq!(pod["status"]["initContainerStatuses"][1]["started"], true);
+            let follow = LogParams { container: Some("app".into()), ..LogParams::default() };
+            assert_eq!(machine.logs("ordered", &follow).await, "");
+            let read =
+                async { machine.exec("ordered", &["sh", "-c", "cat /shared/order"]).await.1 };
+            let ready = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
+            assert_eq!(ready.lines().take(2).collect::<Vec<_>>(), ["setup", "side"]);
+            // `exec` of a process that reads the file until the pod ends.
+            let parameters = AttachParams::default().container("side").stderr(false);
+            let command = ["sh", "-c", "tail -n +1 -f /shared/order"];
+            let mut tail = machine.pods().exec("ordered", command, &parameters).await.unwrap();
+            machine.pods().delete("ordered", &DeleteParams::default()).await.unwrap();
+            let mut seen = String::new();
+            let _ = tail.stdout().unwrap().read_to_string(&mut seen).await;
+            machine.wait_gone("ordered").await;
+            assert_eq!(seen, "setup\nside\napp\napp stops\nside stops\n");
+            machine.stop().await;
+        },
+    );
 }
 
 #[test]
 fn what_ends_is_restarted_as_its_policy_says() {
-    on_machine("what_ends_is_restarted_as_its_policy_says", async |machine| {
+    on_machine("node", "what_ends_is_restarted_as_its_policy_says", async |machine| {
         machine.create("crash", json!({ "containers": [shell("c", "echo run; exit 3")] })).await;
         let pod = machine
             .wait("crash", "backing off", |pod| {
@@ -169,7 +174,7 @@ fn what_ends_is_restarted_as_its_policy_says() {
 
 #[test]
 fn what_can_not_run_says_why() {
-    on_machine("what_can_not_run_says_why", async |machine| {
+    on_machine("node", "what_can_not_run_says_why", async |machine| {
         let waiting =
             |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"].clone();
         machine
@@ -196,7 +201,7 @@ fn what_can_not_run_says_why() {
 
 #[test]
 fn config_maps_change_in_place() {
-    on_machine("config_maps_change_in_place", async |machine| {
+    on_machine("node", "config_maps_change_in_place", async |machine| {
         let maps = Api::<ConfigMap>::namespaced(machine.client.clone(), "default");
         let map = json!({ "metadata": { "name": "m" }, "data": { "k": "old" } });
         maps.create(&PostParams::default(), &object(map)).await.unwrap();
@@ -228,7 +233,7 @@ fn config_maps_change_in_place() {
 
 #[test]
 fn input_goes_to_the_process_and_ends() {
-    on_machine("input_goes_to_the_process_and_ends", async |machine| {
+    on_machine("node", "input_goes_to_the_process_and_ends", async |machine| {
         let mut container = shell("c", "cat; echo ended; exit 6");
         (container["stdin"], container["stdinOnce"]) = (json!(true), json!(true));
         let spec = json!({ "restartPolicy": "Never", "containers": [container] });
@@ -262,7 +267,7 @@ async fn talk(process: &mut kube::api::AttachedProcess) -> String {
 
 #[test]
 fn a_terminal_can_be_attached_to() {
-    on_machine("a_terminal_can_be_attached_to", async |machine| {
+    on_machine("node", "a_terminal_can_be_attached_to", async |machine| {
         machine
             .create(
                 "it",
@@ -294,7 +299,7 @@ fn a_terminal_can_be_attached_to() {
 
 #[test]
 fn a_probe_that_takes_too_long_leaves_nothing() {
-    on_machine("a_probe_that_takes_too_long_leaves_nothing", async |machine| {
+    on_machine("node", "a_probe_that_takes_too_long_leaves_nothing", async |machine| {
         let mut container = shell("c", "sleep 600");
         container["readinessProbe"] =
             json!({ "exec": { "command": ["sleep", "60"] }, "periodSeconds": 1 });

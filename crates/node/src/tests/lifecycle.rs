@@ -1,0 +1,222 @@
+//! Hooks, grace periods, deadlines and the order of ends, with real processes.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api,
+    api::{AttachParams, DeleteParams, ListParams},
+};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+use super::machine::{Machine, on_machine, shell};
+
+/// A container that writes what happens to it to a file that its pod shares.
+fn teller(name: &str, script: &str, lifecycle: Value) -> Value {
+    let mut container = shell(name, script);
+    container["volumeMounts"] = json!([{ "name": "shared", "mountPath": "/shared" }]);
+    container["lifecycle"] = lifecycle;
+    container
+}
+
+/// On SIGTERM says so and ends.
+fn says_goodbye(name: &str) -> String {
+    format!(
+        "trap 'echo {name} TERM >> /shared/told; exit 0' TERM; echo {name} >> /shared/told; \
+         while :; do sleep 0.05; done"
+    )
+}
+
+/// A sidecar that is there to the end, so that what the others tell can be read in it.
+fn witness() -> Value {
+    let mut witness = teller(
+        "witness",
+        "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done",
+        json!(null),
+    );
+    witness["restartPolicy"] = json!("Always");
+    witness
+}
+
+fn tells(line: &str) -> Value {
+    json!({ "exec": { "command": ["sh", "-c", format!("echo {line} >> /shared/told")] } })
+}
+
+impl Machine {
+    /// What the pod's containers have told by the time it is gone.
+    async fn told_until_gone(&self, name: &str) -> String {
+        let parameters = AttachParams::default().container("witness").stderr(false);
+        let command = ["sh", "-c", "touch /shared/told; exec tail -s 0.05 -n +1 -f /shared/told"];
+        let mut tail = self.pods().exec(name, command, &parameters).await.unwrap();
+        self.pods().delete(name, &DeleteParams::default()).await.unwrap();
+        let mut told = String::new();
+        let _ = tail.stdout().unwrap().read_to_string(&mut told).await;
+        self.wait_gone(name).await;
+        told
+    }
+
+    /// Messages of a pod's events of a reason.
+    async fn events(&self, pod: &str, reason: &str) -> Vec<String> {
+        let selector = format!("involvedObject.name={pod},reason={reason}");
+        let api = Api::<Event>::namespaced(self.client.clone(), "default");
+        let list = api.list(&ListParams::default().fields(&selector)).await.unwrap();
+        list.items.into_iter().filter_map(|event| event.message).collect()
+    }
+
+    async fn wait_event(&self, pod: &str, reason: &str) -> String {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(message) = self.events(pod, reason).await.pop() {
+                return message;
+            }
+            assert!(Instant::now() < give_up, "{pod} never had the event {reason}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[test]
+fn hooks_run_at_once_and_sidecars_end_last() {
+    on_machine("lifecycle", "hooks_run_at_once_and_sidecars_end_last", async |machine| {
+        let hooks = |name: &str| {
+            json!({ "postStart": tells(&format!("{name} postStart")),
+                    "preStop": tells(&format!("{name} preStop")) })
+        };
+        let side = |name: &str| {
+            let mut side =
+                teller(name, &says_goodbye(name), json!({ "preStop": tells("side preStop") }));
+            side["restartPolicy"] = json!("Always");
+            side
+        };
+        let spec = json!({
+            "volumes": [{ "name": "shared", "emptyDir": {} }],
+            "initContainers": [witness(), side("first"), side("second")],
+            "containers": [teller("app", &says_goodbye("app"), hooks("app"))],
+        });
+        machine.create("hooked", spec).await;
+        machine.wait_ready("hooked").await;
+        let told = machine.told_until_gone("hooked").await;
+        let lines: Vec<&str> = told.lines().collect();
+        let at = |line: &str| {
+            lines.iter().position(|told| *told == line).unwrap_or_else(|| panic!("{line}: {told}"))
+        };
+        assert!(at("app preStop") < at("app TERM"), "{told}");
+        assert!(at("app postStart") < at("app preStop"), "{told}");
+        assert!(lines.iter().filter(|line| **line == "side preStop").count() == 2, "{told}");
+        assert_eq!(
+            lines.get(lines.len() - 3..),
+            Some(&["app TERM", "second TERM", "first TERM"][..])
+        );
+        machine.stop().await;
+    });
+}
+
+#[test]
+fn the_grace_period_covers_the_hook_and_then_ends() {
+    on_machine("lifecycle", "the_grace_period_covers_the_hook_and_then_ends", async |machine| {
+        let stubborn = "trap 'echo TERM >> /shared/told' TERM; while :; do sleep 0.05; done";
+        let pod = |grace: u32, pre_stop: Value| {
+            json!({
+                "terminationGracePeriodSeconds": grace,
+                "volumes": [{ "name": "shared", "emptyDir": {} }],
+                "initContainers": [witness()],
+                "containers": [teller("app", stubborn, json!({ "preStop": pre_stop }))],
+            })
+        };
+        machine.create("stubborn", pod(1, json!({ "sleep": { "seconds": 0 } }))).await;
+        machine.create("slow", pod(2, json!({ "sleep": { "seconds": 60 } }))).await;
+        machine.create("forced", pod(60, json!({ "sleep": { "seconds": 60 } }))).await;
+        let wrong = json!({ "httpGet": { "port": 1 } });
+        machine.create("wrong", pod(1, wrong)).await;
+        for (name, least, most) in [("stubborn", 1.0, 3.5), ("slow", 3.9, 6.5), ("wrong", 1.0, 4.0)]
+        {
+            machine.wait_ready(name).await;
+            let began = Instant::now();
+            let told = machine.told_until_gone(name).await;
+            let took = began.elapsed().as_secs_f64();
+            assert!((least..most).contains(&took), "{name} took {took}");
+            assert_eq!(told, "TERM\n", "{name}");
+        }
+        let failed = machine.wait_event("wrong", "FailedPreStopHook").await;
+        assert!(failed.starts_with("PreStopHook failed: "), "{failed}");
+        machine.wait_ready("forced").await;
+        let began = Instant::now();
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        machine.pods().delete("forced", &now).await.unwrap();
+        machine.wait_gone("forced").await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        machine.stop().await;
+    });
+}
+
+#[test]
+fn a_failed_start_hook_ends_the_container() {
+    on_machine("lifecycle", "a_failed_start_hook_ends_the_container", async |machine| {
+        let mut app = shell("app", "exec sleep 600");
+        app["lifecycle"] =
+            json!({ "postStart": { "exec": { "command": ["sh", "-c", "echo no >&2; exit 1"] } } });
+        machine.create("unfit", json!({ "restartPolicy": "Never", "containers": [app] })).await;
+        let pod = machine.wait_phase("unfit", "Failed").await;
+        assert_eq!(pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 137);
+        assert_eq!(
+            machine.wait_event("unfit", "FailedPostStartHook").await,
+            "PostStartHook failed: no"
+        );
+        assert_eq!(machine.wait_event("unfit", "Killing").await, "FailedPostStartHook");
+        machine.stop().await;
+    });
+}
+
+#[test]
+fn pods_end_by_their_deadline_or_with_their_applications() {
+    let name = "pods_end_by_their_deadline_or_with_their_applications";
+    on_machine("lifecycle", name, async |machine| {
+        let mut side = shell("side", "trap 'exit 7' TERM; while :; do sleep 0.05; done");
+        side["restartPolicy"] = json!("Always");
+        let spec = |script: &str, more: Value| {
+            let mut spec = json!({
+                "restartPolicy": "OnFailure",
+                "initContainers": [side],
+                "containers": [shell("app", script)],
+            });
+            for (key, value) in more.as_object().unwrap() {
+                spec[key] = value.clone();
+            }
+            spec
+        };
+        machine.create("late", spec("exec sleep 600", json!({ "activeDeadlineSeconds": 1 }))).await;
+        machine.create("done", spec("exit 0", json!({}))).await;
+        let done = machine.wait_phase("done", "Succeeded").await;
+        let side = &done["status"]["initContainerStatuses"][0]["state"]["terminated"];
+        assert_eq!(side["exitCode"], 7, "the sidecar was stopped after the application: {done}");
+        let late = machine.wait_phase("late", "Failed").await;
+        assert_eq!(late["status"]["reason"], "DeadlineExceeded");
+        machine.wait_event("late", "DeadlineExceeded").await;
+        machine.stop().await;
+    });
+}
+
+#[test]
+fn a_probe_brings_its_own_grace_period() {
+    on_machine("lifecycle", "a_probe_brings_its_own_grace_period", async |machine| {
+        let probe = |grace: Option<u32>| {
+            let mut app = shell("app", "trap 'echo asked' TERM; while :; do sleep 0.05; done");
+            app["livenessProbe"] = json!({
+                "exec": { "command": ["false"] }, "periodSeconds": 1, "failureThreshold": 1,
+            });
+            if let Some(grace) = grace {
+                app["livenessProbe"]["terminationGracePeriodSeconds"] = json!(grace);
+            }
+            json!({ "restartPolicy": "Never", "terminationGracePeriodSeconds": 600, "containers": [app] })
+        };
+        machine.create("own", probe(Some(1))).await;
+        let pod = machine.wait_phase("own", "Failed").await;
+        assert_eq!(pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 137);
+        let killing = machine.wait_event("own", "Killing").await;
+        assert_eq!(killing, "Container app failed liveness probe, will be restarted");
+        let unhealthy = machine.wait_event("own", "Unhealthy").await;
+        assert!(unhealthy.starts_with("Liveness probe failed"), "{unhealthy}");
+        machine.stop().await;
+    });
+}
