@@ -105,6 +105,7 @@ fn known_field(resource: &Resource, field: &str) -> Option<&'static str> {
     let own: &[&'static str] = match resource.plural.as_str() {
         "pods" => POD,
         "events" => EVENT,
+        "jobs" => &["status.successful"],
         "namespaces" => &["status.phase"],
         "nodes" => &["spec.unschedulable"],
         "secrets" => &["type"],

@@ -47,6 +47,7 @@ pub(crate) fn cells(
         "deployments" => workloads::deployment(object, now),
         "endpointslices" => core::endpoint_slice(object, now),
         "events" => events::event(object, now),
+        "jobs" => workloads::job(object, now),
         "leases" => core::lease(object, now),
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
             core::webhook_configuration(object, now)

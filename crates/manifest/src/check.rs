@@ -10,6 +10,7 @@ mod container;
 mod crd;
 mod destination;
 mod istio;
+mod job;
 mod labels;
 mod meta;
 mod names;
@@ -44,6 +45,7 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
         ("CustomResourceDefinition", Some(spec)) => crd::definition(root, spec, report),
         ("Deployment", Some(spec)) => workload::deployment(spec, report),
         ("DestinationRule", Some(spec)) => destination::rule(spec, report),
+        ("Job", Some(spec)) => job::job(spec, report),
         ("PeerAuthentication", Some(spec)) => peer::policy(spec, report),
         ("Pod", Some(spec)) => {
             pod::spec(spec, report);
@@ -55,7 +57,12 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
         ("RequestAuthentication", Some(spec)) => request::policy(spec, report),
         ("Service", Some(spec)) => service::service(spec, report),
         (
-            "CustomResourceDefinition" | "Deployment" | "DestinationRule" | "Pod" | "Service",
+            "CustomResourceDefinition"
+            | "Deployment"
+            | "DestinationRule"
+            | "Job"
+            | "Pod"
+            | "Service",
             None,
         ) => {
             report.missing(root, "spec");

@@ -260,9 +260,10 @@ fn unknown_kind(place: &Place<'_>, api_version: &str, kind: &str, report: &mut R
 /// What to do instead of a kind that people know from clusters.
 fn instead_of(kind: &str) -> Option<String> {
     let help = match kind {
-        "StatefulSet" | "DaemonSet" | "Job" | "CronJob" | "ReplicationController" => {
-            "pods are started by a Deployment, a ReplicaSet or a Pod"
+        "StatefulSet" | "DaemonSet" | "ReplicationController" => {
+            "pods are started by a Deployment, a ReplicaSet, a Job or a Pod"
         }
+        "CronJob" => "nothing is started by the clock; create a Job when it is time",
         "NetworkPolicy" => "say who may call whom in an AuthorizationPolicy",
         "Gateway" | "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" | "ServiceEntry"
         | "Sidecar" | "WorkloadEntry" | "WorkloadGroup" | "EnvoyFilter" | "ProxyConfig"

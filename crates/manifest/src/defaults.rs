@@ -16,6 +16,7 @@ pub fn apply_defaults(object: &mut Value) {
     let Some(fields) = object.as_object_mut() else { return };
     fill(kind.kind.schema, fields);
     match kind.kind.kind {
+        "Job" => job(fields),
         "Pod" => pod(fields),
         "Namespace" => namespace(fields),
         "Secret" => secret(fields),
@@ -57,6 +58,13 @@ fn dependent(object: &str, fields: &mut Map<String, Value>) {
         "CustomResourceDefinitionNames" => crd_names(fields),
         "DeploymentStrategy" if is(fields, "type", "RollingUpdate") => {
             fields.entry("rollingUpdate").or_insert_with(|| json!({}));
+        }
+        "JobSpec" => {
+            fields.entry("podReplacementPolicy").or_insert_with(|| "TerminatingOrFailed".into());
+            if !fields.contains_key("parallelism") {
+                fields.entry("completions").or_insert_with(|| 1.into());
+                fields.insert("parallelism".to_owned(), 1.into());
+            }
         }
         "PodSpec" => service_account(fields),
         "ServicePort" => {
@@ -112,6 +120,15 @@ fn crd_names(fields: &mut Map<String, Value>) {
     let Some(kind) = fields.get("kind").and_then(Value::as_str).map(str::to_owned) else { return };
     fields.entry("listKind").or_insert_with(|| format!("{kind}List").into());
     fields.entry("singular").or_insert_with(|| kind.to_lowercase().into());
+}
+
+/// A job without numbers runs one pod to its end, and is labelled as its pods are.
+fn job(fields: &mut Map<String, Value>) {
+    let labels =
+        fields.get("spec").and_then(|spec| spec.pointer("/template/metadata/labels")).cloned();
+    if let Some(labels) = labels {
+        object_at(fields, "metadata").entry("labels").or_insert(labels);
+    }
 }
 
 fn pod(fields: &mut Map<String, Value>) {

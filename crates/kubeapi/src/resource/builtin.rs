@@ -25,6 +25,7 @@ const TABLE: &[(&str, &str, &str, &str, &str)] = &[
     ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", "", "r"),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", "", "r"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", "", "r"),
+    ("batch", "jobs", "Job", "", "nags"),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", "", "g"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", "", "g"),
     ("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", "crd", "gs"),

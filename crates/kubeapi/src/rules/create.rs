@@ -48,11 +48,29 @@ fn start(resource: &Resource, draft: &mut Value) {
         "pods" => json!({"phase": "Pending", "qosClass": quality_of_service(draft)}),
         "services" => json!({"loadBalancer": {}}),
         "deployments.apps" => json!({}),
+        "jobs.batch" => {
+            label_pods(draft);
+            json!({})
+        }
         "replicasets.apps" => json!({"replicas": 0}),
         crate::api::CRDS => definition_status(draft),
         _ => return,
     };
     object::map(draft).insert("status".to_owned(), status);
+}
+
+/// A job knows its pods by its uid, whatever their template says.
+fn label_pods(job: &mut Value) {
+    let (uid, name) = (object::text(job, "/metadata/uid").to_owned(), object::name(job).to_owned());
+    let spec = object::section(job, "spec");
+    let selector = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    spec.insert("selector".to_owned(), selector);
+    let template = object::child(spec, "template");
+    let labels = object::child(object::child(template, "metadata"), "labels");
+    for prefix in ["", "batch.kubernetes.io/"] {
+        labels.insert(format!("{prefix}controller-uid"), json!(uid));
+        labels.insert(format!("{prefix}job-name"), json!(name));
+    }
 }
 
 /// A pod's class by its resources: none at all, everything limited, or something between.

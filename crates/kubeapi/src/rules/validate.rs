@@ -27,6 +27,11 @@ pub(crate) fn on_update(resource: &Resource, old: &Value, new: &Value) -> Vec<Ca
     let mut causes = Vec::new();
     match resource.storage.as_str() {
         "deployments.apps" | "replicasets.apps" => same(&mut causes, old, new, "spec.selector"),
+        "jobs.batch" => {
+            for field in ["spec.completions", "spec.selector", "spec.template"] {
+                same(&mut causes, old, new, field);
+            }
+        }
         "pods" => pod(&mut causes, old, new),
         "services" => service(&mut causes, old, new),
         "secrets" => same(&mut causes, old, new, "type"),
@@ -139,6 +144,13 @@ mod tests {
                 json!({"spec": {"serviceAccountName": "b"}}),
                 1,
             ),
+            (
+                "jobs.batch",
+                json!({"spec": {"parallelism": 1, "completions": 2}}),
+                json!({"spec": {"parallelism": 2, "completions": 2}}),
+                0,
+            ),
+            ("jobs.batch", json!({"spec": {"template": 1}}), json!({"spec": {"template": 2}}), 1),
             ("pods", json!({"spec": {}}), json!({"spec": {"nodeName": "n"}}), 0),
             ("pods", json!({"spec": {"nodeName": "n"}}), json!({"spec": {"nodeName": "m"}}), 1),
             (

@@ -190,6 +190,7 @@ fn kubectl_knows_the_kinds() {
     selfsubjectaccessreviews                   authorization.k8s.io/v1           false   SelfSubjectAccessReview
     selfsubjectrulesreviews                    authorization.k8s.io/v1           false   SelfSubjectRulesReview
     subjectaccessreviews                       authorization.k8s.io/v1           false   SubjectAccessReview
+    jobs                                       batch/v1                          true    Job
     leases                                     coordination.k8s.io/v1            true    Lease
     endpointslices                             discovery.k8s.io/v1               true    EndpointSlice
     events                            ev       events.k8s.io/v1                  true    Event

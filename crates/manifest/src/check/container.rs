@@ -42,6 +42,14 @@ pub(super) fn container(place: &Place<'_>, init: bool, volumes: &[&str], report:
         }
         probe::probe(&probe, key, place, report);
     }
+    if let Some(hooks) = place.get("lifecycle").filter(|_| init && !sidecar) {
+        report.error_key(
+            codes::EXCLUSIVE,
+            &hooks,
+            "`lifecycle` is not for init containers that end",
+        );
+    }
+    probe::hooks(place, report);
     if let Some(context) = place.get("securityContext") {
         pod::security_context(&context, report);
     }

@@ -16,6 +16,7 @@ pub(super) fn spec(spec: &Place<'_>, report: &mut Report) {
     let volumes = volume::volumes(spec, report);
     containers(spec, &volumes, report);
     at_least(spec, "terminationGracePeriodSeconds", 0, report);
+    at_least(spec, "activeDeadlineSeconds", 1, report);
     service_account(spec, report);
     if let Some(context) = spec.get("securityContext") {
         security_context(&context, report);

@@ -1,4 +1,4 @@
-//! Probes of containers.
+//! Probes and hooks of containers.
 
 use super::workload::within;
 use crate::{
@@ -45,9 +45,36 @@ pub(super) fn probe(probe: &Place<'_>, key: &str, container: &Place<'_>, report:
     for key in ["timeoutSeconds", "periodSeconds", "failureThreshold", "successThreshold"] {
         within(probe, key, 1, most, report);
     }
+    within(probe, "terminationGracePeriodSeconds", 1, most, report);
+    if key == "readinessProbe"
+        && let Some(grace) = probe.get("terminationGracePeriodSeconds")
+    {
+        let message = "a readiness probe ends nothing, so it has no grace period";
+        report.error_key(codes::EXCLUSIVE, &grace, message);
+    }
     if key != "readinessProbe" && probe.int("successThreshold").is_some_and(|value| value > 1) {
         let place = probe.get("successThreshold").unwrap_or_else(|| probe.clone());
         report.error(codes::RANGE, &place, format!("`successThreshold` of `{key}` can only be 1"));
+    }
+}
+
+/// The hooks of a container.
+pub(super) fn hooks(container: &Place<'_>, report: &mut Report) {
+    let Some(lifecycle) = container.get("lifecycle") else { return };
+    for key in ["postStart", "preStop"] {
+        let Some(hook) = lifecycle.get(key) else { continue };
+        super::volume::exactly_one(&hook, &["exec", "httpGet", "sleep", "tcpSocket"], report);
+        if let Some(port) = hook.walk(&["httpGet", "port"]) {
+            self::port(&port, container, report);
+        }
+        if let Some(command) = hook.get("exec")
+            && command.list("command").next().is_none()
+        {
+            report.missing(&command, "command");
+        }
+        if let Some(sleep) = hook.get("sleep") {
+            within(&sleep, "seconds", 0, i64::from(i32::MAX), report);
+        }
     }
 }
 

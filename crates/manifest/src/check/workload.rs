@@ -38,22 +38,26 @@ pub(super) fn replica_set(spec: &Place<'_>, report: &mut Report) {
             }
         }
     }
-    let Some(template) = template else {
-        return;
-    };
+    let Some(pod) = self::template(spec, report) else { return };
+    if let Some(policy) = pod.get("restartPolicy").filter(|at| at.node.text() != Some("Always")) {
+        let message = "the pods of a Deployment or ReplicaSet are always restarted";
+        report.error_help(codes::VALUE, &policy, message, "remove the field, or write `Always`");
+    }
+}
+
+/// The template of the pods of a workload; its `spec`.
+pub(super) fn template<'a>(spec: &Place<'a>, report: &mut Report) -> Option<Place<'a>> {
+    let template = spec.get("template")?;
     if let Some(metadata) = template.get("metadata") {
         meta::common(&metadata, report);
         pod::annotations(&metadata, report);
     }
     let Some(pod) = template.get("spec") else {
         report.missing(&template, "spec");
-        return;
+        return None;
     };
     pod::spec(&pod, report);
-    if let Some(policy) = pod.get("restartPolicy").filter(|at| at.node.text() != Some("Always")) {
-        let message = "the pods of a Deployment or ReplicaSet are always restarted";
-        report.error_help(codes::VALUE, &policy, message, "remove the field, or write `Always`");
-    }
+    Some(pod)
 }
 
 fn is_empty(selector: &Place<'_>) -> bool {

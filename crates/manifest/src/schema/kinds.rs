@@ -2,7 +2,7 @@
 
 use super::{
     Object,
-    tables::{admission, apps, core, crd, istio, pod, records, service},
+    tables::{admission, apps, batch, core, crd, istio, pod, records, service},
 };
 
 /// A kind of object: its names in YAML and in URLs, and its fields.
@@ -171,6 +171,7 @@ static KINDS: &[Kind] = &[
     kind("apps", V1, "Deployment", "deployments", "deployment", &apps::DEPLOYMENT)
         .short(&["deploy"])
         .categories(ALL),
+    kind("batch", V1, "Job", "jobs", "job", &batch::JOB).categories(ALL),
     kind(
         WEBHOOKS,
         V1,

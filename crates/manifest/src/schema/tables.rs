@@ -5,6 +5,7 @@
 
 pub(super) mod admission;
 pub(super) mod apps;
+pub(super) mod batch;
 mod container;
 pub(super) mod core;
 pub(super) mod crd;

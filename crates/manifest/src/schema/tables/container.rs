@@ -88,7 +88,7 @@ pub(super) static LIFECYCLE_HANDLER: Object = object(
         f("exec", Obj(&EXEC_ACTION)),
         f("httpGet", Obj(&HTTP_GET_ACTION)),
         f("sleep", Obj(&SLEEP_ACTION)),
-        f("tcpSocket", Obj(&TCP_SOCKET_ACTION)),
+        f("tcpSocket", Obj(&TCP_SOCKET_ACTION)).refused("hooks are `exec`, `httpGet` or `sleep`"),
     ],
 );
 
@@ -97,7 +97,7 @@ pub(super) static LIFECYCLE: Object = object(
     &[
         f("postStart", Obj(&LIFECYCLE_HANDLER)),
         f("preStop", Obj(&LIFECYCLE_HANDLER)),
-        f("stopSignal", Str),
+        f("stopSignal", Str).ignored_unless(Lit::Str("SIGTERM"), "containers end by SIGTERM"),
     ],
 );
 
@@ -112,7 +112,7 @@ pub(super) static PROBE: Object = object(
         f("periodSeconds", Int32).default(Lit::Int(10)),
         f("successThreshold", Int32).default(Lit::Int(1)),
         f("tcpSocket", Obj(&TCP_SOCKET_ACTION)),
-        f("terminationGracePeriodSeconds", Int64).ignored("the grace period of the pod holds"),
+        f("terminationGracePeriodSeconds", Int64),
         f("timeoutSeconds", Int32).default(Lit::Int(1)),
     ],
 );
@@ -142,7 +142,7 @@ pub(super) static CONTAINER: Object = object(
         f("envFrom", Objects(&ENV_FROM_SOURCE)),
         f("image", Str),
         f("imagePullPolicy", Enum(&["Always", "IfNotPresent", "Never"])),
-        f("lifecycle", Obj(&LIFECYCLE)).ignored("hooks are not run"),
+        f("lifecycle", Obj(&LIFECYCLE)),
         f("livenessProbe", Obj(&PROBE)),
         f("name", Str).required(),
         f("ports", Objects(&CONTAINER_PORT)).merge(&["containerPort", "protocol"]),

@@ -95,7 +95,7 @@ pub(super) static POD_SECURITY_CONTEXT: Object = object(
 pub(super) static POD_SPEC: Object = object(
     "io.k8s.api.core.v1.PodSpec",
     &[
-        f("activeDeadlineSeconds", Int64).ignored("pods are not ended by a deadline"),
+        f("activeDeadlineSeconds", Int64),
         f("affinity", Obj(&AFFINITY)).ignored("this machine is the only node"),
         f("automountServiceAccountToken", Bool),
         f("containers", Objects(&CONTAINER)).required().merge(&["name"]),
