@@ -5,7 +5,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
-use crate::objects::{Id, Object, uid, version};
+use crate::{
+    event::Happening,
+    objects::{Id, Object, uid, version},
+};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,8 @@ pub(crate) enum Action {
     Delete { id: Id, uid: String },
     /// Delete an object if none of its owners exists; ask the API server, not the cache.
     Collect { id: Id, uid: String, owners: Vec<OwnerReference> },
+    /// Write an event.
+    Tell(Happening),
     /// Delete everything in a namespace, and release the namespace once nothing is left.
     Empty { namespace: String },
 }

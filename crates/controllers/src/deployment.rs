@@ -7,6 +7,8 @@ mod rollout;
 mod status;
 mod template;
 
+use std::cmp::Ordering;
+
 use k8s_openapi::{
     api::apps::v1::{Deployment, ReplicaSet},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -17,6 +19,7 @@ use serde_json::json;
 use crate::{
     action::{Action, Plan},
     claim::claim,
+    event::Happening,
     objects::{Id, Kind, Object, is_terminating},
     pod,
     replica_set::wanted,
@@ -87,6 +90,7 @@ fn plan(id: &Id, rollout: &Rollout<'_>, may_start: bool, now: Timestamp) -> Plan
             let set = template::replica_set(rollout, revision, replicas);
             let set_id = Id::of(Kind::ReplicaSet, &set.metadata);
             plan.actions.push(Action::create(set_id, &set));
+            plan.actions.extend(tell_scale(rollout, &set, 0, replicas));
         }
         None => {}
         Some(current) => {
@@ -130,17 +134,30 @@ fn adjust(
     set: &ReplicaSet,
     replicas: i32,
     revision: Option<i64>,
-) -> Option<Action> {
+) -> Vec<Action> {
     let annotations = template::annotations(rollout, set, revision);
     if replicas == wanted(set) && annotations.is_empty() {
-        return None;
+        return Vec::new();
     }
     let patch = json!({
         "metadata": { "annotations": annotations },
         "spec": { "replicas": replicas },
     });
     let object = Object::ReplicaSet(Box::new(set.clone()));
-    Some(Action::merge(Id::of(Kind::ReplicaSet, &set.metadata), &object, patch))
+    let merge = Action::merge(Id::of(Kind::ReplicaSet, &set.metadata), &object, patch);
+    [merge].into_iter().chain(tell_scale(rollout, set, wanted(set), replicas)).collect()
+}
+
+fn tell_scale(rollout: &Rollout<'_>, set: &ReplicaSet, from: i32, to: i32) -> Option<Action> {
+    let direction = match from.cmp(&to) {
+        Ordering::Less => "up",
+        Ordering::Equal => return None,
+        Ordering::Greater => "down",
+    };
+    let name = set.metadata.name.as_deref().unwrap_or_default();
+    let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
+    let about = (Kind::Deployment, &rollout.deployment.metadata);
+    Some(Action::Tell(Happening::normal(about, "ScalingReplicaSet", message)))
 }
 
 fn note_revision(

@@ -11,7 +11,8 @@ use kube::{
 
 use crate::{
     action::Action,
-    objects::{Id, Kind},
+    event::{Happening, tell},
+    objects::{Id, Kind, controller, name},
 };
 
 /// What an action led to, for the cache.
@@ -65,6 +66,7 @@ async fn perform_one(
             let object: DynamicObject = serde_json::from_value(document)
                 .map_err(|error| Failure::Other(kube::Error::SerdeError(error)))?;
             let created = api(client, &id).create(&PostParams::default(), &object).await;
+            tell_owner(client, &id, &object, &created).await;
             let created = created.map_err(|error| create_failure(id.kind, error))?;
             effects.push(Effect::Applied(id.kind, Box::new(created)));
         }
@@ -84,9 +86,28 @@ async fn perform_one(
                 delete(client, id, uid, effects).await?;
             }
         }
+        Action::Tell(happening) => tell(client, &happening).await,
         Action::Empty { namespace } => empty::empty(client, &namespace).await?,
     }
     Ok(())
+}
+
+/// Whoever manages pods tells of each that it makes or can't make.
+async fn tell_owner(
+    client: &Client,
+    id: &Id,
+    draft: &DynamicObject,
+    created: &Result<DynamicObject, kube::Error>,
+) {
+    let owner = controller(&draft.metadata).filter(|_| id.kind == Kind::Pod);
+    let outcome = match created {
+        Ok(pod) => Ok(format!("Created pod: {}", name(&pod.metadata))),
+        Err(error) if code(error) == Some(CONFLICT) => return,
+        Err(error) => Err(words(error)),
+    };
+    if let Some(owner) = owner {
+        tell(client, &Happening::creation(&id.namespace, owner.clone(), outcome)).await;
+    }
 }
 
 async fn delete(

@@ -1,5 +1,5 @@
-//! What a controller manager does on one machine: Deployments, ReplicaSets, EndpointSlices, service
-//! accounts, namespaces, garbage collection.
+//! What a controller manager does on one machine: Deployments, ReplicaSets, Jobs, EndpointSlices,
+//! service accounts, namespaces, garbage collection.
 //!
 //! Each controller is a pure function from the known objects to actions; one loop feeds them from
 //! watches and performs what they want. Nothing here knows about the mesh.
@@ -8,8 +8,10 @@ mod action;
 mod claim;
 mod deployment;
 mod endpoints;
+mod event;
 mod execute;
 mod garbage;
+mod job;
 mod namespace;
 mod objects;
 mod pod;

@@ -6,6 +6,7 @@
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
+        batch::v1::Job,
         core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
     },
@@ -25,6 +26,7 @@ pub(crate) enum Kind {
     Pod,
     ReplicaSet,
     Deployment,
+    Job,
     /// Metadata only, for garbage collection.
     ConfigMap,
     /// Metadata only, for garbage collection.
@@ -32,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Pod,
         Self::ReplicaSet,
         Self::Deployment,
+        Self::Job,
         Self::ConfigMap,
         Self::Secret,
     ];
@@ -54,6 +57,7 @@ impl Kind {
             Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::ReplicaSet => ApiResource::erase::<ReplicaSet>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Job => ApiResource::erase::<Job>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),
         }
@@ -93,6 +97,7 @@ pub(crate) enum Object {
     Pod(Box<Pod>),
     ReplicaSet(Box<ReplicaSet>),
     Deployment(Box<Deployment>),
+    Job(Box<Job>),
     /// A kind of which nothing but metadata matters.
     Other(Box<ObjectMeta>),
 }
@@ -107,6 +112,7 @@ impl Object {
             Kind::Pod => Self::Pod(typed(document)?),
             Kind::ReplicaSet => Self::ReplicaSet(typed(document)?),
             Kind::Deployment => Self::Deployment(typed(document)?),
+            Kind::Job => Self::Job(typed(document)?),
             Kind::ServiceAccount | Kind::ConfigMap | Kind::Secret => {
                 Self::Other(Box::new(document.metadata))
             }
@@ -121,6 +127,7 @@ impl Object {
             Self::Pod(object) => &object.metadata,
             Self::ReplicaSet(object) => &object.metadata,
             Self::Deployment(object) => &object.metadata,
+            Self::Job(object) => &object.metadata,
             Self::Other(metadata) => metadata,
         }
     }
@@ -133,6 +140,7 @@ impl Object {
             Self::Pod(object) => &mut object.metadata,
             Self::ReplicaSet(object) => &mut object.metadata,
             Self::Deployment(object) => &mut object.metadata,
+            Self::Job(object) => &mut object.metadata,
             Self::Other(metadata) => metadata,
         }
     }

@@ -14,6 +14,7 @@ use k8s_openapi::{
 use crate::{
     action::{Action, Plan},
     claim::claim,
+    event::Happening,
     objects::{Id, Kind, Object, controlled_by, is_terminating, name, namespace},
     pod,
     world::World,
@@ -66,15 +67,20 @@ fn scale(set: &ReplicaSet, active: &[&Pod]) -> Vec<Action> {
     ranked
         .into_iter()
         .take(active.len() - wanted)
-        .map(|pod| {
+        .flat_map(|pod| {
             let id = Id::of(Kind::Pod, &pod.metadata);
-            Action::delete(id, &Object::Pod(Box::new(pod.clone())))
+            let message = format!("Deleted pod: {}", name(&pod.metadata));
+            let about = (Kind::ReplicaSet, &set.metadata);
+            [
+                Action::delete(id, &Object::Pod(Box::new(pod.clone()))),
+                Action::Tell(Happening::normal(about, "SuccessfulDelete", message)),
+            ]
         })
         .collect()
 }
 
 /// Which pods are dispensed with first: without node, not running, not ready, cheap, young.
-fn pod_rank(pod: &Pod) -> (bool, u8, bool, i32, Reverse<Option<Timestamp>>) {
+pub(crate) fn pod_rank(pod: &Pod) -> (bool, u8, bool, i32, Reverse<Option<Timestamp>>) {
     let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     let phase = match pod::phase(pod) {
         "Running" => 2,

@@ -26,6 +26,8 @@ pub(crate) struct Simulation {
     pub(crate) now: Timestamp,
     /// What was done, for people.
     pub(crate) log: Vec<String>,
+    /// Events that were told.
+    pub(crate) events: Vec<String>,
 }
 
 impl Simulation {
@@ -39,6 +41,7 @@ impl Simulation {
             clock: Instant::now(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             log: Vec::new(),
+            events: Vec::new(),
         };
         for kind in Kind::ALL {
             cluster.world.take(Change::Restarted(kind));
@@ -191,6 +194,9 @@ impl Simulation {
                     self.note(&format!("collect {:?} {}", id.kind, id.name));
                     self.remove(&id);
                 }
+            }
+            Action::Tell(happening) => {
+                self.events.push(format!("{} {}", happening.reason, happening.message));
             }
             Action::Empty { namespace } => self.empty(&namespace),
         }

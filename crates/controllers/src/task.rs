@@ -4,7 +4,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp
 
 use crate::{
     action::Plan,
-    deployment, endpoints, garbage, namespace,
+    deployment, endpoints, garbage, job, namespace,
     objects::{Id, Kind, Object, controller, is_terminating, owners},
     replica_set,
     world::World,
@@ -15,6 +15,8 @@ use crate::{
 pub(crate) enum Task {
     Deployment(Id),
     ReplicaSet(Id),
+    /// A job, which may be gone.
+    Job(Id),
     /// The endpoint slices of a service, which may be gone.
     Endpoints(Id),
     Namespace(Id),
@@ -30,6 +32,7 @@ impl Task {
         match self {
             Self::Deployment(id) => deployment::reconcile(world, id, now),
             Self::ReplicaSet(id) => replica_set::reconcile(world, id, now),
+            Self::Job(id) => job::reconcile(world, id, now),
             Self::Endpoints(id) => endpoints::reconcile(world, id),
             Self::Namespace(id) => namespace::reconcile(world, id),
             Self::Garbage(id) => garbage::collect(world, id),
@@ -54,6 +57,7 @@ pub(crate) fn touched(world: &World, id: &Id, object: &Object, tasks: &mut Vec<T
             owner(world, Kind::Deployment, id, metadata, tasks);
         }
         Kind::Deployment => tasks.push(Task::Deployment(id.clone())),
+        Kind::Job => tasks.push(Task::Job(id.clone())),
         Kind::ConfigMap | Kind::Secret => {}
     }
     dependency(world, id, metadata, tasks);
@@ -79,6 +83,9 @@ pub(crate) fn all(world: &World) -> Vec<Task> {
 
 fn pod(world: &World, id: &Id, metadata: &ObjectMeta, tasks: &mut Vec<Task>) {
     owner(world, Kind::ReplicaSet, id, metadata, tasks);
+    if let Some(owner) = controller(metadata).filter(|owner| owner.kind == "Job") {
+        tasks.push(Task::Job(Id::new(Kind::Job, &id.namespace, &owner.name)));
+    }
     if is_terminating(metadata) {
         // A deployment that recreates its pods waits for the last old one.
         let set = controller(metadata)

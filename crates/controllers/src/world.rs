@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
+        batch::v1::Job,
         core::v1::{Namespace, Pod, Service},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -205,6 +206,13 @@ impl World {
     pub(crate) fn deployment(&self, id: &Id) -> Option<&Deployment> {
         match self.get(id) {
             Some(Object::Deployment(found)) => Some(found),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn job(&self, id: &Id) -> Option<&Job> {
+        match self.get(id) {
+            Some(Object::Job(found)) => Some(found),
             _ => None,
         }
     }
