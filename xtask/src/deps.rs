@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("sys", &[]),
     ("policy", &["manifest", "http"]),
-    ("model", &["manifest", "policy"]),
+    ("model", &["manifest", "policy", "http"]),
     ("tls", &["pki"]),
     ("net", &["sys"]),
     ("proxy", &["policy", "model", "http", "tls", "net", "sys", "wire", "telemetry"]),

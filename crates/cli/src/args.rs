@@ -1,8 +1,13 @@
 //! What can be typed: commands, arguments and their help texts. What they mean is in `commands`.
 
+mod workbench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use workbench::{CHECK_EXAMPLES, EXPLAIN_EXAMPLES};
+pub(crate) use workbench::{CheckArgs, CheckFormat, ExplainArgs, FailOn};
 
 /// Zero-trust service mesh with Istio's security API.
 #[derive(Debug, Parser)]
@@ -50,6 +55,12 @@ pub enum Command {
     /// Send the requests of a suite from inside pods and compare with what is expected
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
+    /// Find what manifests do that is not meant, before they are applied anywhere
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Say whether a request would be allowed, and why; from manifests or from the mesh
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Show what applies to a pod or to the pods of a service
     #[command(subcommand)]
     Describe(DescribeCommand),
@@ -215,6 +226,18 @@ pub struct TestArgs {
     /// Suites
     #[arg(required = true, value_name = "FILE")]
     pub suites: Vec<PathBuf>,
+    /// Answer from manifests, with the engine that sidecars decide by, instead of sending requests
+    #[arg(long)]
+    pub offline: bool,
+    /// Manifest files or directories for --offline, besides those that suites name
+    #[arg(short = 'f', long = "filename", value_name = "PATH", requires = "offline")]
+    pub files: Vec<PathBuf>,
+    /// List the rules that no probe reaches
+    #[arg(long, requires = "offline")]
+    pub coverage: bool,
+    /// Change policies a little, one change at a time, and list the changes that no probe notices
+    #[arg(long, requires = "offline")]
+    pub mutate: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: TestFormat,
@@ -242,6 +265,10 @@ pub enum DescribeCommand {
     Pod(DescribeArgs),
     /// A service, by its pods
     Service(DescribeArgs),
+    /// An AuthorizationPolicy in plain words, and the workloads that it applies to
+    Policy(DescribeMeaningArgs),
+    /// What all policies together let callers do with a workload, in plain words
+    Workload(DescribeMeaningArgs),
 }
 
 /// `x`.
@@ -260,6 +287,19 @@ pub struct DescribeArgs {
     /// Namespace (default: `default`)
     #[arg(short, long)]
     pub namespace: Option<String>,
+}
+
+/// Which object to describe the meaning of.
+#[derive(Args, Clone, Debug)]
+pub struct DescribeMeaningArgs {
+    /// `NAME` or `NAME.NAMESPACE`
+    pub name: String,
+    /// Namespace (default: `default`)
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Manifest files or directories; `-` is standard input (default: the objects of the mesh)
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `control`.
@@ -350,4 +390,6 @@ A suite:
 
 Examples:
   palisade test probes.yaml
+  palisade test --offline -f manifests/ probes.yaml      no mesh needed
+  palisade test --offline -f manifests/ probes.yaml --coverage --mutate
   palisade test probes.yaml -o junit > report.xml";

@@ -1,10 +1,12 @@
 //! The commands: one file each, and the table that picks one.
 
 mod apply;
+mod check;
 mod delete;
 mod describe;
 mod down;
 mod exec;
+mod explain;
 mod logs;
 mod proxy_status;
 mod ready;
@@ -18,9 +20,14 @@ use std::io::Write;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
 pub use ready::ready;
+pub(crate) use target::split_namespace;
 pub use test::run_suites;
 
-use crate::{Cli, CliError, Command, Mesh, StateDir, args::XCommand, error::During};
+use crate::{
+    Cli, CliError, Command, Mesh, StateDir,
+    args::{DescribeCommand, XCommand},
+    error::During,
+};
 
 /// Runs a command that needs nothing but the API. `up`, `control`, `proxy` and `internal` start
 /// processes and are the binary's.
@@ -41,6 +48,15 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
             }
             return writeln!(out, "{}", path.display()).during("print");
         }
+        Command::Check(args) => return check::run(&cli.target, &args, out).await,
+        Command::Describe(DescribeCommand::Policy(args)) => {
+            return describe::policy(&cli.target, &args, out).await;
+        }
+        Command::Describe(DescribeCommand::Workload(args)) => {
+            return describe::workload(&cli.target, &args, out).await;
+        }
+        Command::Explain(args) => return explain::run(&cli.target, &args, out).await,
+        Command::Test(args) if args.offline => return test::run_offline(&args, out),
         Command::Status(args) => return status::run(&cli.target, &state, &args, out).await,
         Command::Version(args) => return version::run(&cli.target, &args, out).await,
         _ => {}

@@ -10,6 +10,7 @@ mod mesh;
 mod output;
 mod report;
 mod state;
+mod workbench;
 
 pub use args::{Cli, Command, ControlArgs, Egress, ProxyArgs, Target, UpArgs};
 pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};

@@ -1,6 +1,18 @@
 //! Every problem that manifests can have: the one table of codes.
 //!
-//! A code stays what it is for ever; a new problem gets a new number.
+//! A code stays what it is for ever; a new problem gets a new number. Below 100 are problems of form,
+//! which keep an object from being used or a field from having an effect; from 101 on problems of
+//! meaning, which `check` finds by looking at all objects together.
+
+mod meaning;
+mod page;
+
+pub use meaning::{
+    ALLOWS_ALL, ALLOWS_NOBODY, CONTRADICTION, DUPLICATE_RULE, HOST_PORT, HTTP_ON_TCP, NO_ACCOUNT,
+    NO_AUTHENTICATION, NO_NAMESPACE, NO_SIDECAR, NOT_A_PRINCIPAL, ONE_DASH, PATH_NEVER, PATH_SLIPS,
+    PLAINTEXT_CALLER, PLAINTEXT_SLIPS, PROBE, SELECTS_NOTHING, TRUST_DOMAIN, TWO_MODES,
+};
+pub use page::page;
 
 /// A kind of problem.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,6 +25,10 @@ pub struct Code {
     pub example: &'static str,
     /// How an API server classifies it.
     pub cause: Cause,
+    /// Why it matters and what to do, for a problem of meaning.
+    pub text: &'static str,
+    /// What other tools call it: codes of `istioctl analyze` (IST) and of Kiali (KIA).
+    pub also: &'static [&'static str],
 }
 
 /// `reason` of a cause in a Kubernetes `Status`.
@@ -54,13 +70,12 @@ impl Cause {
 /// The code with this id.
 #[must_use]
 pub fn code(id: &str) -> Option<&'static Code> {
-    CODES.iter().copied().find(|code| code.id == id)
+    codes().find(|code| code.id == id)
 }
 
 /// All codes, in order.
-#[must_use]
-pub fn codes() -> &'static [&'static Code] {
-    CODES
+pub fn codes() -> impl Iterator<Item = &'static Code> {
+    CODES.iter().chain(meaning::CODES).copied()
 }
 
 macro_rules! codes {
@@ -68,7 +83,7 @@ macro_rules! codes {
         $(
             #[doc = $title]
             pub const $name: &Code =
-                &Code { id: $id, title: $title, example: $example, cause: Cause::$cause };
+                &Code { id: $id, title: $title, example: $example, cause: Cause::$cause, text: "", also: &[] };
         )*
         static CODES: &[&Code] = &[$($name),*];
     };
@@ -123,9 +138,11 @@ mod tests {
 
     #[test]
     fn codes_are_numbered_without_gaps() {
-        for (index, code) in codes().iter().enumerate() {
-            assert_eq!(code.id, format!("PAL{:04}", index + 1));
-            assert_eq!(super::code(code.id), Some(*code));
+        for (start, table) in [(1, CODES), (101, meaning::CODES)] {
+            for (index, code) in table.iter().enumerate() {
+                assert_eq!(code.id, format!("PAL{:04}", index + start));
+                assert_eq!(super::code(code.id), Some(*code));
+            }
         }
     }
 }

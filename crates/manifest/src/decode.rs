@@ -54,6 +54,12 @@ impl Object {
         self.node.at(path).map(|node| node.span)
     }
 
+    /// Whether something is written at a path.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.node.at(path).is_some()
+    }
+
     /// Where the value at a path, or the nearest one above it, was written.
     #[must_use]
     pub fn span_near(&self, path: &str) -> Span {

@@ -45,5 +45,6 @@ pub use meta::{ObjectMeta, OwnerReference};
 pub use openapi::openapi_v3;
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_NODES, read, text_of};
 pub use study::{Study, Workload, study};
+pub use suggest::{did_you_mean, edit_distance};
 pub use tree::{Content, Document, Entry, Node};
 pub use typed::Typed;

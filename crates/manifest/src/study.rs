@@ -46,6 +46,10 @@ pub fn study(source: &str, text: &str) -> Study {
 /// Whether a problem is one in any cluster.
 fn counts(node: &Node, problem: &Diagnostic) -> bool {
     let only_here = [codes::UNSUPPORTED, codes::IGNORED, codes::UNSUPPORTED_KIND];
+    if text(node, &["apiVersion"]).is_empty() && text(node, &["kind"]).is_empty() {
+        // Values of a chart, a suite of probes: a file, but no manifest.
+        return false;
+    }
     if problem.code == codes::UNKNOWN_KIND.id {
         // A typing error in a name of Istio's is worth telling; that a kind is not known is not.
         let group = text(node, &["apiVersion"]).split('/').next().unwrap_or_default();
@@ -70,12 +74,15 @@ fn workload(node: &Node) -> Option<Workload> {
     let own = |key: &str| text(node, &["metadata", key]).to_owned();
     fields.insert("name".to_owned(), own("name").into());
     fields.insert("namespace".to_owned(), own("namespace").into());
-    let value = json!({
+    let mut value = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
         "spec": at(template, &["spec"])?.to_value(),
     });
+    if let Some(status) = at(template, &["status"]) {
+        value["status"] = status.to_value();
+    }
     let name = at(node, &["metadata", "name"]).unwrap_or(node);
     let pod = serde_json::from_value(value.clone()).ok()?;
     Some(Workload { kind: kind.to_owned(), pod, value, span: name.span })

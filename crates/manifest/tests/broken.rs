@@ -48,9 +48,10 @@ fn every_code_but_those_of_bytes_has_an_example_in_the_corpus() {
         .flat_map(|(name, text)| decode(name, text).diagnostics)
         .map(|problem| problem.code)
         .collect();
-    for code in codes::codes() {
+    // Problems of meaning are no problems of one text.
+    for code in codes::codes().filter(|code| code.text.is_empty()) {
         let shown = seen.iter().any(|seen| seen == code.id);
-        assert!(shown || *code == codes::ENCODING, "{} {} has none", code.id, code.title);
+        assert!(shown || code == codes::ENCODING, "{} {} has none", code.id, code.title);
     }
 }
 

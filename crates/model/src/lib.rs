@@ -1,11 +1,15 @@
 //! The mesh as one value: objects in, an immutable [`Snapshot`] out, and from it what one workload
 //! needs. Pure: no IO, no clock. It decides nothing; modes and selection come from `policy`.
 
+mod lint;
+mod mutants;
 mod objects;
 mod proxy_config;
 mod snapshot;
 mod world;
 
+pub use lint::{Finding, IGNORE, lint};
+pub use mutants::{Mutant, mutants};
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
     Endpoint, Inbound, InboundPort, Metadata, MtlsModes, Outbound, OutboundPort, Peer, ProxyConfig,

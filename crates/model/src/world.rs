@@ -39,7 +39,7 @@ impl World {
 
     /// The mesh as it would be with manifests applied. A workload is one pod of its own name. Whether it
     /// has a sidecar is said by its own label, else by its namespace's; where the namespace is not among
-    /// the manifests, it has one.
+    /// the manifests, it has one. A pod that exists shows whether it has.
     #[must_use]
     pub fn of_manifests<'a>(studies: impl IntoIterator<Item = &'a Study> + Clone) -> Self {
         let mut objects = Objects::default();
@@ -57,10 +57,24 @@ impl World {
         for workload in studies.into_iter().flat_map(|study| &study.workloads) {
             let mut pod = workload.pod.clone();
             place(&mut pod.metadata);
-            if is_injected(&pod, namespaces.get(&pod.metadata.namespace)) {
+            let exists = !pod.status.phase.is_empty();
+            if !exists && is_injected(&pod, namespaces.get(&pod.metadata.namespace)) {
                 pod.metadata.labels.insert(TLS_MODE.to_owned(), "istio".to_owned());
             }
             objects.apply(Object::Pod(Box::new(pod)));
+        }
+        Self::new(objects)
+    }
+
+    /// The same mesh with another version of a policy, or without it.
+    #[must_use]
+    pub fn with(&self, old: &AuthorizationPolicy, new: Option<&AuthorizationPolicy>) -> Self {
+        let mut objects = self.objects.clone();
+        let object =
+            |policy: &AuthorizationPolicy| Object::AuthorizationPolicy(policy.clone().into());
+        objects.delete(&object(old).reference());
+        if let Some(new) = new {
+            objects.apply(object(new));
         }
         Self::new(objects)
     }

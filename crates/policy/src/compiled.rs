@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use palisade_manifest::{Action, AuthorizationPolicy};
 
-pub(crate) use self::trace::{Traced, Tried, trace};
+pub(crate) use self::trace::{Traced, Tried, trace, use_on_tcp};
 use self::{
     rule::{CompiledRule, Context, Layer},
     rule_set::RuleSet,

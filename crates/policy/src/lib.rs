@@ -15,6 +15,7 @@ pub mod mtls;
 mod policy_ref;
 mod scope;
 mod token_location;
+mod words;
 
 pub use attributes::{Attributes, HeaderFields, Http};
 pub use client_address::{Forwarding, client_address};
@@ -24,3 +25,4 @@ pub use mtls::EffectiveMtls;
 pub use policy_ref::PolicyRef;
 pub use scope::Scope;
 pub use token_location::carries_token;
+pub use words::words;

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 mod layout;
+mod meaning;
+
+pub(crate) use meaning::{policy, workload};
 
 use super::target::split_namespace;
 use crate::{
@@ -40,6 +43,11 @@ pub(crate) async fn run(
                 CliError::No(format!("service `{name}` not found in namespace `{namespace}`"))
             })?;
             layout::service(&facts, service)
+        }
+        DescribeCommand::Policy(_) | DescribeCommand::Workload(_) => {
+            return Err(CliError::Trouble(
+                "istioctl has no such command: use `palisade describe`".to_owned(),
+            ));
         }
     };
     out.write_all(text.as_bytes()).during("print")

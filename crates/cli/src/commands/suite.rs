@@ -8,6 +8,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Suite {
+    /// Manifests that `--offline` answers from, relative to the suite.
+    #[serde(default)]
+    pub(crate) manifests: Vec<std::path::PathBuf>,
     /// The probes, sent in order.
     pub(crate) probes: Vec<Probe>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Probe {
     /// Header fields to add.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
+    /// Claims of a valid token; only `--offline` can take them for granted.
+    pub(crate) claims: Option<serde_json::Value>,
     /// What must come back.
     pub(crate) expect: Expectation,
 }
@@ -87,10 +92,30 @@ impl Probe {
 
     /// Host of the URL, without port.
     pub(crate) fn host(&self) -> String {
+        let authority = self.authority();
+        authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).to_owned()
+    }
+
+    /// Port of the URL.
+    pub(crate) fn port(&self) -> u16 {
+        let default = if self.url().starts_with("https:") { 443 } else { 80 };
+        let authority = self.authority();
+        authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(default)
+    }
+
+    /// Host and port of the URL, as written.
+    pub(crate) fn authority(&self) -> String {
         let url = self.url();
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
+        rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
+    }
+
+    /// Path and query of the URL, as written.
+    pub(crate) fn path_and_query(&self) -> String {
+        let url = self.url();
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let path = rest.get(self.authority().len()..).unwrap_or_default();
+        if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
     }
 
     /// What it shows, for a report.
@@ -113,17 +138,19 @@ mod tests {
 
     #[test]
     fn url_and_host_come_from_to_and_path() {
-        for (to, path, url, host) in [
-            ("http://backend.foo/x", "", "http://backend.foo/x", "backend.foo"),
-            ("backend.foo:8080", "/x", "http://backend.foo:8080/x", "backend.foo"),
-            ("http://backend/", "/x?y", "http://backend/x?y", "backend"),
-            ("http://10.0.0.1:80", "", "http://10.0.0.1:80", "10.0.0.1"),
+        for (to, path, url, host, port, target) in [
+            ("http://backend.foo/x", "", "http://backend.foo/x", "backend.foo", 80, "/x"),
+            ("backend.foo:8080", "/x", "http://backend.foo:8080/x", "backend.foo", 8080, "/x"),
+            ("http://backend/", "/x?y", "http://backend/x?y", "backend", 80, "/x?y"),
+            ("http://10.0.0.1:81", "", "http://10.0.0.1:81", "10.0.0.1", 81, "/"),
+            ("https://a?b", "", "https://a?b", "a", 443, "/?b"),
         ] {
             let probe: Probe = serde_json::from_value(serde_json::json!({
                 "from": "a", "to": to, "path": path, "expect": {}
             }))
             .unwrap();
             assert_eq!((probe.url().as_str(), probe.host().as_str()), (url, host));
+            assert_eq!((probe.port(), probe.path_and_query().as_str()), (port, target), "{to}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `test`: sends the probes of suites from inside pods, with curl, and compares. The deciding policy is
+//! `test`: sends the probes of suites from inside pods, with curl, and compares; or asks the engine instead
+//! of sidecars (`--offline`). The deciding policy is
 //! what the destination's sidecar recorded under the request's id; no response carries it.
 
 use std::{io::Write, path::PathBuf, time::Duration};
@@ -8,6 +9,7 @@ use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 use kube::{Api, api::ListParams};
 use serde::Deserialize;
 
+mod offline;
 mod report;
 
 use super::{
@@ -28,6 +30,20 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let results = send(mesh, &args.suites, args.timeout).await?;
     report::print(&results, args.output, out)?;
+    concluded(&results)
+}
+
+/// Answers suites from manifests.
+pub(crate) fn run_offline(args: &TestArgs, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+    let answered = offline::run(args)?;
+    report::print(&answered.results, args.output, out)?;
+    if args.output == TestFormat::Text {
+        report::print_extent(&answered, out)?;
+    }
+    concluded(&answered.results)
+}
+
+fn concluded(results: &[ProbeResult]) -> Result<(), CliError> {
     if results.iter().all(ProbeResult::passed) { Ok(()) } else { Err(CliError::Reported) }
 }
 
@@ -49,8 +65,8 @@ pub async fn run_suites(
 /// What came of one probe.
 pub(super) struct ProbeResult {
     pub(super) probe: Probe,
-    /// HTTP status; 0 if none came.
-    pub(super) status: u16,
+    /// HTTP status, 0 if none came; none where only the application could say.
+    pub(super) status: Option<u16>,
     /// curl's exit code and message.
     pub(super) transport: (u8, String),
     pub(super) seconds: f64,
@@ -112,6 +128,12 @@ fn read(path: &PathBuf) -> Result<Suite, CliError> {
 }
 
 async fn send_one(mesh: &Mesh, probe: Probe, timeout: Duration) -> Result<ProbeResult, CliError> {
+    if probe.claims.is_some() {
+        return Err(CliError::Trouble(format!(
+            "`{}` has `claims`, which only `--offline` can take for granted: send a token instead",
+            probe.title()
+        )));
+    }
     let from = PodTarget::resolve(mesh, &probe.from, None).await?;
     let id = request_id()?;
     let output = capture(mesh, &from, None, &curl(&probe, &id, timeout)).await?;
@@ -138,7 +160,7 @@ async fn send_one(mesh: &Mesh, probe: Probe, timeout: Duration) -> Result<ProbeR
         (None, _) => None,
     });
     let mut result = ProbeResult {
-        status,
+        status: Some(status),
         transport,
         seconds,
         outcome,
@@ -242,12 +264,17 @@ fn has_sidecar(pod: &Pod) -> bool {
 fn differences(result: &ProbeResult) -> Vec<String> {
     let expect = &result.probe.expect;
     let mut found = Vec::new();
-    if let Some(status) = expect.status
-        && status != result.status
-    {
-        let (code, message) = &result.transport;
-        let cause = if *code == 0 { String::new() } else { format!(" (curl {code}: {message})") };
-        found.push(format!("status {:03}, expected {status}{cause}", result.status));
+    match (expect.status, result.status) {
+        (Some(expected), Some(status)) if expected != status => {
+            let (code, message) = &result.transport;
+            let cause =
+                if *code == 0 { String::new() } else { format!(" (curl {code}: {message})") };
+            found.push(format!("status {status:03}, expected {expected}{cause}"));
+        }
+        (Some(expected @ (0 | 401 | 403)), None) => {
+            found.push(format!("allowed, expected status {expected:03}"));
+        }
+        _ => {}
     }
     if let Some(verdict) = expect.verdict
         && verdict != result.outcome

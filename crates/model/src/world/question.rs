@@ -84,6 +84,12 @@ impl<'a> Arrival<'a> {
         self.config.is_some()
     }
 
+    /// Whether tokens are looked at.
+    #[must_use]
+    pub fn authenticates(&self) -> bool {
+        self.config.iter().any(|config| !config.inbound.request_authentications.is_empty())
+    }
+
     /// What a port speaks, if a service declares it.
     #[must_use]
     pub fn protocol(&self, port: u16) -> Option<Protocol> {

@@ -93,6 +93,15 @@ impl CompiledRule {
         self.to.holds(view) && self.from.holds(view) && self.when.holds(view)
     }
 
+    /// How many conditions there are; alternatives of which one has none count as none.
+    pub(super) fn conditions(&self) -> usize {
+        let of = |any: &AnyOf| match any {
+            AnyOf::Always => 0,
+            AnyOf::These(all) => all.iter().map(|one| one.0.len()).sum(),
+        };
+        of(&self.from) + of(&self.to) + self.when.0.len()
+    }
+
     /// The conditions that decide, in the order of writing: of several alternatives those of the one
     /// of which the fewest fail. None if no alternative is usable, so that the rule never matches.
     pub(super) fn nearest_tests(&self, view: &View<'_>) -> Option<Vec<&Test>> {

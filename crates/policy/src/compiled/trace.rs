@@ -1,6 +1,7 @@
 //! What one rule says about a request, condition by condition, from its compiled form.
 
 use palisade_manifest::AuthorizationPolicy;
+use palisade_types::Mesh;
 
 use super::{
     place::{Part, Place},
@@ -56,6 +57,28 @@ pub(crate) fn trace(
             None => Traced::Never,
         },
     })
+}
+
+/// What becomes of a rule on a TCP port, in words, if it is not the same as for requests.
+pub(crate) fn use_on_tcp(
+    policy: &AuthorizationPolicy,
+    index: usize,
+    mesh: &Mesh,
+) -> Option<&'static str> {
+    let rule = policy.spec.rules.get(index)?.as_ref()?;
+    let at = |layer| {
+        let namespace = &policy.metadata.namespace;
+        let context = Context { mesh, namespace, action: policy.spec.action, layer };
+        CompiledRule::compile(rule, context).ok()
+    };
+    let (http, tcp) = (at(Layer::Http)?, at(Layer::Tcp));
+    match tcp {
+        None => Some("On a TCP port it allows nothing."),
+        Some(tcp) if tcp.conditions() < http.conditions() => {
+            Some("On a TCP port its HTTP conditions count as true.")
+        }
+        Some(_) => None,
+    }
 }
 
 fn tried(test: &Test, view: &View<'_>) -> Tried {

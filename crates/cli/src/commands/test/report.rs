@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::ProbeResult;
+use super::{ProbeResult, offline::Offline};
 use crate::{CliError, Style, args::TestFormat, error::During, table};
 
 pub(super) fn print(
@@ -19,6 +19,25 @@ pub(super) fn print(
         }
         TestFormat::Junit => junit(results),
     };
+    out.write_all(text.as_bytes()).during("print")
+}
+
+/// What the suite did not reach or notice, as far as it was asked for.
+pub(super) fn print_extent(
+    answered: &Offline,
+    out: &mut (dyn Write + Send),
+) -> Result<(), CliError> {
+    let mut text = String::new();
+    for (found, what, missed) in [
+        (&answered.unreached, "rules reached", "not reached"),
+        (&answered.unnoticed, "changes noticed", "not noticed"),
+    ] {
+        let Some((list, all)) = found else { continue };
+        text.push_str(&format!("{} of {all} {what}\n", all - list.len()));
+        for one in list {
+            text.push_str(&format!("  {}: {one}\n", Style::Warning.paint(missed)));
+        }
+    }
     out.write_all(text.as_bytes()).during("print")
 }
 
@@ -47,7 +66,7 @@ fn row(result: &ProbeResult) -> Vec<String> {
         verdict,
         result.probe.title(),
         format!("{} {}", result.probe.method, result.probe.url()),
-        format!("{:03}", result.status),
+        result.status.map_or_else(|| "-".to_owned(), |status| format!("{status:03}")),
         principal.trim_start_matches("spiffe://").to_owned(),
         policy.to_owned(),
         format!("{:.0} ms", result.seconds * 1000.0),
@@ -126,7 +145,7 @@ mod tests {
         vec![
             ProbeResult {
                 probe: probe("frontend may read", "GET"),
-                status: 200,
+                status: Some(200),
                 transport: (0, String::new()),
                 seconds: 0.0042,
                 outcome: Outcome::Allow,
@@ -136,7 +155,7 @@ mod tests {
             },
             ProbeResult {
                 probe: probe("a <write> & more", "POST"),
-                status: 403,
+                status: Some(403),
                 transport: (0, String::new()),
                 seconds: 0.003,
                 outcome: Outcome::Deny,

@@ -1,0 +1,113 @@
+use super::*;
+
+fn source(name: &str, text: &str) -> Source {
+    Source::new(name.to_owned(), text.to_owned())
+}
+
+fn codes_of(texts: &[&str]) -> Vec<String> {
+    let sources: Vec<Source> = texts.iter().map(|text| source("t", text)).collect();
+    problems(&check(&sources)).map(|(_, problem)| problem.code.clone()).collect()
+}
+
+/// A small shop: two callers, a backend, a database, and STRICT mTLS.
+const SHOP: &str = include_str!("shop.yaml");
+
+fn policy(spec: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: p, namespace: shop}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn the_shop_has_no_problems() {
+    assert_eq!(codes_of(&[SHOP]), [""; 0]);
+    let sound = policy(
+        "{selector: {matchLabels: {app: backend}}, rules: [{from: [{source: {principals: \
+         [cluster.local/ns/shop/sa/frontend]}}], to: [{operation: {methods: [GET], paths: \
+         [/orders, /orders/*]}}]}]}",
+    );
+    assert_eq!(codes_of(&[SHOP, &sound]), [""; 0]);
+}
+
+#[test]
+fn each_mistake_has_its_code() {
+    let backend = "selector: {matchLabels: {app: backend}}";
+    let frontend = "{source: {principals: [cluster.local/ns/shop/sa/frontend]}}";
+    for (spec, expected) in [
+        ("{rules: []}".to_owned(), &["PAL0101"][..]),
+        (format!("{{{backend}, rules: [{{from: [{frontend}]}}, {{to: [{{operation: {{methods: [GET]}}}}]}}]}}"), &["PAL0103"]),
+        (format!("{{{backend}, rules: [{{from: [{frontend}, {{source: {{notIpBlocks: [10.0.0.0/8]}}}}]}}]}}"), &["PAL0103"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/frontend], namespaces: [data]}}}}]}}]}}"), &["PAL0104"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{methods: [GET], notMethods: [GET]}}}}]}}]}}"), &["PAL0104"]),
+        (format!("{{{backend}, rules: [{{from: [{frontend}]}}, {{from: [{frontend}]}}]}}"), &["PAL0105"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [prod/ns/shop/sa/frontend]}}}}]}}]}}"), &["PAL0106"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{namespaces: [shopp]}}}}]}}]}}"), &["PAL0107"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/fronted]}}}}]}}]}}"), &["PAL0108"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{serviceAccounts: [fronted]}}}}]}}]}}"), &["PAL0108"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [shop/frontend]}}}}]}}]}}"), &["PAL0109"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [spiffe://cluster.local/ns/shop/sa/frontend]}}}}]}}]}}"), &["PAL0040"]),
+        ("{selector: {matchLabels: {app: open}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}".to_owned(), &["PAL0110"]),
+        ("{action: DENY, selector: {matchLabels: {app: open}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}".to_owned(), &["PAL0111"]),
+        ("{selector: {matchLabels: {app: open}}, rules: [{from: [{source: {notNamespaces: [data]}}]}]}".to_owned(), &["PAL0111"]),
+        ("{selector: {matchLabels: {app: db}}, rules: [{to: [{operation: {methods: [GET]}}]}]}".to_owned(), &["PAL0112"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{requestPrincipals: ['*']}}}}]}}]}}"), &["PAL0113"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: [orders]}}}}]}}]}}"), &["PAL0114"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: ['/a/../b']}}}}]}}]}}"), &["PAL0114"]),
+        (format!("{{action: DENY, {backend}, rules: [{{to: [{{operation: {{paths: [/admin], ports: ['8080']}}}}]}}]}}"), &["PAL0115"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{hosts: [shop.example]}}}}]}}]}}"), &["PAL0116"]),
+        (format!("{{selector: {{matchLabels: {{app: backned}}}}, rules: [{{from: [{frontend}]}}]}}"), &["PAL0117"]),
+    ] {
+        let text = policy(&spec);
+        assert_eq!(codes_of(&[SHOP, &text]), expected, "{spec}");
+        let spared = text.replace(
+            "namespace: shop}",
+            &format!("namespace: shop, annotations: {{palisade.dev/ignore: '{}'}}}}", expected[0]),
+        );
+        if expected[0] > "PAL0100" {
+            assert_eq!(codes_of(&[SHOP, &spared]), [""; 0], "{spec}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_of_several_objects_have_their_codes() {
+    let allow_all = policy("{selector: {matchLabels: {app: backend}}, rules: [{}]}");
+    let other = policy("{rules: [{from: [{source: {namespaces: [shop]}}]}]}")
+        .replace("name: p", "name: q")
+        .replace(
+            "namespace: shop}\nspec: {",
+            "namespace: shop}\nspec: {selector: {matchLabels: {app: backend}}, ",
+        );
+    assert_eq!(codes_of(&[SHOP, &allow_all, &other]), ["PAL0102"]);
+    let strict = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
+                  metadata: {name: two, namespace: shop}, spec: {mtls: {mode: STRICT}}}";
+    assert_eq!(codes_of(&[SHOP, strict]), ["PAL0118"]);
+    let bare = SHOP.replace("# frontend", "sidecar.istio.io/inject: 'false'");
+    let named = policy(
+        "{selector: {matchLabels: {app: backend}}, rules: [{from: [{source: {principals: \
+         [cluster.local/ns/shop/sa/frontend]}}]}]}",
+    );
+    assert_eq!(codes_of(&[&bare, &named]), ["PAL0119"]);
+    let probed = SHOP.replace("# backend", "sidecar.istio.io/rewriteAppHTTPProbers: 'false'");
+    assert_eq!(codes_of(&[&probed]), ["PAL0120"]);
+}
+
+#[test]
+fn problems_print_in_every_format() {
+    let text = policy("{selector: {matchLabels: {app: backned}}, rules: [{}], actoin: DENY}");
+    let sound = policy(
+        "{selector: {matchLabels: {app: backned}}, rules: [{to: [{operation: {paths: [a]}}]}]}",
+    );
+    let sources = [
+        source("shop.yaml", SHOP),
+        source("broken.yaml", &text),
+        source("policies/p,q.yaml", &sound),
+    ];
+    let checked = check(&sources);
+    let plain = super::text(&checked);
+    insta::assert_snapshot!("text", anstream::adapter::strip_str(&plain).to_string());
+    insta::assert_snapshot!("json", formats::json(&checked).unwrap());
+    insta::assert_snapshot!("sarif", formats::sarif(&checked).unwrap());
+    insta::assert_snapshot!("github", formats::github(&checked));
+}

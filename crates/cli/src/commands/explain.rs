@@ -1,0 +1,145 @@
+//! `explain`: what would become of a request, and why; from manifests or from a running mesh.
+
+use std::io::Write;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use palisade_model::{Call, Request};
+use palisade_policy::{
+    Verdict,
+    explain::{Condition, Explanation, LayerName, Said},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    CliError, Style,
+    args::{ExplainArgs, Format, Target as Where},
+    error::During,
+    workbench::{caller, sources, target, world},
+};
+
+pub(crate) async fn run(
+    mesh: &Where,
+    args: &ExplainArgs,
+    out: &mut (dyn Write + Send),
+) -> Result<(), CliError> {
+    let sources = sources(&args.files, mesh).await?;
+    let world = world(&sources)?;
+    let caller = caller(&world, &args.from)?;
+    let target = target(&world, &args.to, args.port)?;
+    let request = Request {
+        method: args.method.to_uppercase(),
+        path: args.path.clone(),
+        host: args.host.clone().unwrap_or(target.host),
+        headers: args.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
+        claims: claims(args)?,
+    };
+    let call = Call {
+        identities: caller.identities,
+        source_ip: args.ip.unwrap_or(caller.address),
+        port: target.port,
+        request: (!args.tcp).then_some(request),
+    };
+    let explained = world.arrival(target.pod).explain(&call);
+    let text = match args.output {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained).during("print")?),
+        Format::Table => text(&explained),
+    };
+    out.write_all(text.as_bytes()).during("print")?;
+    match explained.verdict {
+        Verdict::Allow => Ok(()),
+        Verdict::Deny => Err(CliError::Reported),
+    }
+}
+
+/// `NAME: VALUE` or `NAME=VALUE`.
+fn header(text: &str) -> Result<(String, String), CliError> {
+    let (name, value) = text
+        .split_once([':', '='])
+        .ok_or_else(|| CliError::Trouble(format!("`{text}` is no header: write `NAME: VALUE`")))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// The claims of `--jwt`, and of each `--claim` over them.
+fn claims(args: &ExplainArgs) -> Result<Option<Value>, CliError> {
+    let mut claims = match &args.jwt {
+        Some(token) => decoded(token)?,
+        None if args.claims.is_empty() => return Ok(None),
+        None => Map::new(),
+    };
+    for text in &args.claims {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            CliError::Trouble(format!("`{text}` is no claim: write `NAME=VALUE`"))
+        })?;
+        let value = match serde_json::from_str(value) {
+            Ok(value @ (Value::Array(_) | Value::Object(_))) => value,
+            _ => Value::String(value.to_owned()),
+        };
+        claims.insert(name.to_owned(), value);
+    }
+    Ok(Some(Value::Object(claims)))
+}
+
+/// The payload of a token. Its signature is not looked at: the question is what policies make of it.
+fn decoded(token: &str) -> Result<Map<String, Value>, CliError> {
+    let what = "read the token of --jwt";
+    let payload = token.split('.').nth(1).ok_or_else(|| {
+        CliError::Trouble(format!("{what}: it is not of the form HEADER.PAYLOAD.SIGNATURE"))
+    })?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).during(what)?;
+    serde_json::from_slice(&bytes).during(what)
+}
+
+fn text(explained: &Explanation) -> String {
+    let (style, verdict) = match explained.verdict {
+        Verdict::Allow => (Style::Good, "ALLOWED"),
+        Verdict::Deny => (Style::Bad, "DENIED"),
+    };
+    let status = explained.status.map(|status| format!(" ({status})")).unwrap_or_default();
+    let mut text = format!("{}{status}: {}\n\n", style.paint(verdict), explained.sentence);
+    for layer in &explained.layers {
+        let said = match layer.said {
+            Said::Passed => Style::Faint.paint("-"),
+            Said::Allowed => Style::Good.paint("allowed"),
+            Said::Denied => Style::Bad.paint("denied"),
+            Said::Noted => Style::Warning.paint("noted"),
+        };
+        let pad = " ".repeat(9_usize.saturating_sub(said_width(layer.said)));
+        let name = layer.layer.as_str();
+        let rule = layer.rule.as_ref().filter(|_| layer.layer == LayerName::DryRun);
+        let rule = rule.map(|rule| format!(": {rule}")).unwrap_or_default();
+        text.push_str(&format!("  {name:<11}{said}{pad}{}{rule}\n", layer.text));
+    }
+    if let Some(policy) = &explained.policy {
+        let name = explained.rule.as_deref().unwrap_or_default();
+        text.push_str(&format!(
+            "\nDecided by `{policy}` ({name}), all of whose conditions hold:\n"
+        ));
+        explained.because.iter().for_each(|condition| text.push_str(&conditions(condition)));
+        if explained.because.is_empty() {
+            text.push_str("  it has none\n");
+        }
+    }
+    if let Some(nearest) = &explained.nearest {
+        let (policy, rule) = (&nearest.policy, nearest.rule);
+        text.push_str(&format!("\nNearest is rule {rule} of `{policy}`, of which this fails:\n"));
+        nearest.failed.iter().for_each(|condition| text.push_str(&conditions(condition)));
+    }
+    text
+}
+
+fn conditions(condition: &Condition) -> String {
+    let mut text = format!("  {}\n      {}\n", condition.field, condition.clause());
+    if let Some(hint) = &condition.hint {
+        text.push_str(&format!("      {}\n", Style::Warning.paint(hint)));
+    }
+    text
+}
+
+fn said_width(said: Said) -> usize {
+    match said {
+        Said::Passed => 1,
+        Said::Allowed => 7,
+        Said::Denied => 6,
+        Said::Noted => 5,
+    }
+}

@@ -1,0 +1,36 @@
+//! What `explain`, `check` and `test --offline` share: manifests or a running mesh as a world to ask, and
+//! the names by which people speak of callers and workloads.
+
+mod live;
+mod names;
+mod sources;
+
+pub(crate) use names::{caller, target};
+pub(crate) use sources::{Source, load};
+
+use std::path::PathBuf;
+
+use palisade_model::World;
+use palisade_types::Diagnostic;
+
+use crate::{CliError, Mesh, args::Target as Where};
+
+/// The manifests of paths, or without any the objects of the mesh.
+pub(crate) async fn sources(paths: &[PathBuf], mesh: &Where) -> Result<Vec<Source>, CliError> {
+    if paths.is_empty() { live::load(&Mesh::connect(mesh).await?).await } else { load(paths) }
+}
+
+/// The world of sources, which must be sound.
+pub(crate) fn world(sources: &[Source]) -> Result<World, CliError> {
+    let mut report = String::new();
+    for source in sources {
+        let errors: Vec<Diagnostic> =
+            source.study.diagnostics.iter().filter(|it| it.is_error()).cloned().collect();
+        report.push_str(&crate::report::render(&source.name, &source.text, &errors));
+    }
+    if report.is_empty() {
+        Ok(World::of_manifests(sources.iter().map(|source| &source.study)))
+    } else {
+        Err(CliError::Trouble(format!("manifests with errors have no meaning\n{report}")))
+    }
+}

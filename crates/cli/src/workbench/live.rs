@@ -1,0 +1,73 @@
+//! The objects of a running mesh, each as a source of its own.
+
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use palisade_manifest::schema::{self, Kind};
+use serde_json::Value;
+
+use super::Source;
+use crate::{CliError, Mesh, error::During};
+
+/// Kinds that say who may call whom; ConfigMaps only for the mesh's settings.
+const KINDS: [&str; 9] = [
+    "Namespace",
+    "Service",
+    "ServiceAccount",
+    "Pod",
+    "PeerAuthentication",
+    "AuthorizationPolicy",
+    "RequestAuthentication",
+    "DestinationRule",
+    "ConfigMap",
+];
+
+pub(super) async fn load(mesh: &Mesh) -> Result<Vec<Source>, CliError> {
+    let mut sources = Vec::new();
+    for kind in schema::kinds().iter().filter(|kind| KINDS.contains(&kind.kind)) {
+        for object in list(mesh, kind).await? {
+            if kind.kind != "ConfigMap" || object["metadata"]["name"] == "istio" {
+                sources.push(source(&object)?);
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// A kind that the API does not have has no objects.
+async fn list(mesh: &Mesh, kind: &Kind) -> Result<Vec<Value>, CliError> {
+    let what = format!("list {} objects", kind.kind);
+    let version = kind.versions.first().copied().unwrap_or_default();
+    let named = GroupVersionKind::gvk(kind.group, version, kind.kind);
+    let resource = ApiResource::from_gvk_with_plural(&named, kind.names.plural);
+    let api: Api<DynamicObject> = Api::all_with(mesh.client(), &resource);
+    let found = match api.list(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+        found => found.during(&what)?,
+    };
+    found
+        .items
+        .into_iter()
+        .map(|mut object| {
+            object.types = Some(kube::core::TypeMeta {
+                api_version: kind.api_version(),
+                kind: kind.kind.to_owned(),
+            });
+            object.metadata.managed_fields = None;
+            serde_json::to_value(object).during(&what)
+        })
+        .collect()
+}
+
+fn source(object: &Value) -> Result<Source, CliError> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("/kind").to_lowercase();
+    let name = match text("/metadata/namespace") {
+        "" => format!("{kind}/{}", text("/metadata/name")),
+        namespace => format!("{kind}/{}.{namespace}", text("/metadata/name")),
+    };
+    let text = serde_json::to_string_pretty(object).during(format!("read `{name}`"))?;
+    Ok(Source::new(name, text))
+}

@@ -1,0 +1,149 @@
+//! Conditions on requests: HTTP where there is none, tokens that nobody looks at, paths and hosts that are
+//! spelt in other ways.
+
+use palisade_http::normalize::normalize;
+use palisade_manifest::{Action, Rule, codes};
+use palisade_types::{PathNormalization, Protocol};
+
+use super::{
+    Lint, Subject,
+    fields::{self, About, Values},
+};
+
+pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
+    for (index, rule) in subject.policy.spec.rules.iter().enumerate() {
+        let Some(rule) = rule else { continue };
+        let all = fields::of(rule);
+        tcp(lint, subject, index, rule, &all);
+        token(lint, subject, index, &all);
+        for values in &all {
+            for (at, value) in values.values.iter().enumerate() {
+                let path = values.path(index, Some(at));
+                match values.about {
+                    About::Path => self::path(lint, subject, values, value, &path),
+                    About::Host => host(lint, subject, values, value, &path),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// HTTP conditions, and a workload with a TCP port that the rule is not kept from by `ports`.
+fn tcp(lint: &mut Lint<'_>, subject: &Subject<'_>, index: usize, rule: &Rule, all: &[Values<'_>]) {
+    let Some(http) = all.iter().find(|values| values.about.is_http()) else { return };
+    let limited = !rule.to.is_empty()
+        && (0..rule.to.len()).all(|entry| {
+            all.iter().any(|it| it.about == About::Port && it.entry() == ("to", entry))
+        });
+    let listed = |port: u16| {
+        let ports = all.iter().filter(|it| it.about == About::Port && !it.negated);
+        ports.flat_map(|it| it.values).any(|it| it.parse() == Ok(port))
+    };
+    let found = lint.enforcing(subject).find_map(|arrival| {
+        let tcp = |port: &u16| arrival.protocol(*port) == Some(Protocol::Tcp);
+        let port = arrival.ports().into_iter().filter(tcp).find(|it| !limited || listed(*it))?;
+        Some((arrival.pod().metadata.name.clone(), port))
+    });
+    let Some((workload, port)) = found else { return };
+    let effect = match subject.policy.spec.action {
+        Action::Allow => "allows nothing",
+        _ => "holds whatever is asked for",
+    };
+    let name = http.name();
+    let message =
+        format!("port {port} of `{workload}` speaks TCP, where a rule with `{name}` {effect}");
+    let help =
+        "name the Service's port `http-…` if it speaks HTTP, or list `ports` in the operation";
+    let path = http.path(index, None);
+    lint.report(codes::HTTP_ON_TCP, (subject.study, subject.object), &path, message, help);
+}
+
+fn token(lint: &mut Lint<'_>, subject: &Subject<'_>, index: usize, all: &[Values<'_>]) {
+    let Some(values) = all.iter().find(|values| values.about == About::Token) else { return };
+    let without = lint.enforcing(subject).find(|arrival| !arrival.authenticates());
+    let Some(workload) = without.map(|arrival| arrival.pod().metadata.name.clone()) else { return };
+    let effect = if values.negated { "always holds" } else { "never holds" };
+    let message = format!("no RequestAuthentication applies to `{workload}`, so this {effect}");
+    let help = "add one with the issuer of the tokens; without it nobody looks at them";
+    let path = values.path(index, None);
+    lint.report(codes::NO_AUTHENTICATION, (subject.study, subject.object), &path, message, help);
+}
+
+fn path(lint: &mut Lint<'_>, subject: &Subject<'_>, values: &Values<'_>, value: &str, path: &str) {
+    let at = (subject.study, subject.object);
+    let mode = lint.world.mesh().path_normalization;
+    if let Some((why, help)) = never(value, mode) {
+        let message = format!("no request has the path `{value}`: {why}");
+        lint.report(codes::PATH_NEVER, at, path, message, help);
+        return;
+    }
+    let guards = (subject.policy.spec.action == Action::Deny) != values.negated;
+    if !guards || matches!(subject.policy.spec.action, Action::Audit | Action::Custom) {
+        return;
+    }
+    let Some(other) = other_spelling(value, mode) else { return };
+    let message =
+        format!("`{other}` is another path than `{value}`, and servers may not tell them apart");
+    let help = format!(
+        "add `{}*`, or allow what is needed instead; see also `pathNormalization` of the mesh",
+        value.trim_end_matches('/')
+    );
+    lint.report(codes::PATH_SLIPS, at, path, message, help);
+}
+
+/// Why no normalised path matches a value.
+fn never(value: &str, mode: PathNormalization) -> Option<(&'static str, String)> {
+    if value.contains('{') || value == "*" {
+        return None;
+    }
+    if value.contains(['?', '#']) {
+        return Some(("it has a query or fragment, which are cut off before", String::new()));
+    }
+    if value.starts_with('*') {
+        return None;
+    }
+    if !value.starts_with('/') {
+        return Some(("it does not begin with a slash", format!("write `/{value}`")));
+    }
+    let bare = value.strip_suffix('*').unwrap_or(value);
+    let whole = if bare == value { bare.to_owned() } else { format!("{bare}x") };
+    let normalized = normalize(&whole, mode).ok()?;
+    let kept = normalized == whole;
+    (!kept).then(|| {
+        let written = normalized.strip_suffix('x').filter(|_| bare != value);
+        let written = written.map_or_else(|| normalized.to_string(), |it| format!("{it}*"));
+        ("it is not as paths are after normalisation", format!("write `{written}`"))
+    })
+}
+
+/// A path that a guard does not see and that means the same to many servers.
+fn other_spelling(value: &str, mode: PathNormalization) -> Option<String> {
+    if value == "*" || value.starts_with('*') || value == "/" {
+        return None;
+    }
+    let merges =
+        matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes);
+    if value.contains("{*") {
+        let base = value.split('{').next().unwrap_or_default();
+        return Some(format!("{base}[x]"));
+    }
+    match value.strip_suffix('*') {
+        None => Some(format!("{}/", value.trim_end_matches('/'))),
+        Some(_) if merges => None,
+        Some(prefix) => Some(format!("/{prefix}")),
+    }
+}
+
+fn host(lint: &mut Lint<'_>, subject: &Subject<'_>, values: &Values<'_>, value: &str, path: &str) {
+    let exact = !value.contains('*') && !value.contains(':');
+    let with_port = |other: &String| {
+        other.strip_prefix(value).is_some_and(|rest| rest.starts_with(':') || rest == "*")
+    };
+    if !exact || values.values.iter().any(with_port) {
+        return;
+    }
+    let message = format!("`{value}` does not match `{value}:80`, which clients may send as well");
+    let help = format!("add `{value}:*`");
+    lint.report(codes::HOST_PORT, (subject.study, subject.object), path, message, help);
+}
