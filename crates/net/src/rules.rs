@@ -46,11 +46,12 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Socket mark that a sidecar sets on its own connections, which escape the redirect.
+/// Socket mark that a sidecar sets on its own connections, which escape the redirect, and on its
+/// capture ports, which answer.
 pub const SIDECAR_MARK: u32 = 1337;
 
 /// Rules for the namespace of a pod with a sidecar: what leaves goes to port 15001, what comes in
-/// to 15006, in both address families.
+/// to 15006, in both address families. Nobody else answers in the sidecar's place.
 #[must_use]
 pub fn pod_redirect() -> String {
     format!(
@@ -69,6 +70,10 @@ table inet palisade {{
     iifname \"lo\" return
     tcp dport {{ 15020, 15021, 15090 }} return
     meta l4proto tcp redirect to :15006
+  }}
+  chain impostors {{
+    type filter hook output priority -150; policy accept;
+    tcp flags & (syn | ack) == syn | ack tcp sport {{ 15001, 15006 }} meta mark != {SIDECAR_MARK} drop
   }}
 }}
 "
@@ -216,7 +221,7 @@ fn fixed_chains() -> String {
   }}
   chain forward {{
     type filter hook forward priority 0; policy drop;
-    ip saddr {pods}/{pod_bits} ip daddr {pods}/{pod_bits} accept
+    ip saddr {pods}/{pod_bits} ip daddr {pods}/{pod_bits} meta l4proto {{ icmp, tcp, udp }} accept
   }}
 "
     );

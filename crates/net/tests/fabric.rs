@@ -42,14 +42,19 @@ impl TestPod {
 
     /// Answers each connection with `name`, the port it was meant for and who it came from.
     fn serve(&self, port: u16, name: &'static str) -> JoinHandle<()> {
-        let listener = self.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let from = stream.peer_addr().unwrap().ip();
-                let _ = stream.write_all(format!("{name} {from}").as_bytes());
-            }
-        })
+        answer(self.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()), name)
+    }
+
+    /// As a sidecar does.
+    fn capture(&self, port: u16, name: &'static str) -> JoinHandle<()> {
+        let listener = self.run(|| {
+            let socket = marked_socket();
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            socket.bind(&address.into()).unwrap();
+            socket.listen(16).unwrap();
+            TcpListener::from(socket)
+        });
+        answer(listener, name)
     }
 
     fn ask(&self, ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
@@ -57,6 +62,21 @@ impl TestPod {
     }
 }
 
+fn answer(listener: TcpListener, name: &'static str) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let from = stream.peer_addr().unwrap().ip();
+            let _ = stream.write_all(format!("{name} {from}").as_bytes());
+        }
+    })
+}
+
+fn marked_socket() -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_mark(1337).unwrap();
+    socket
+}
 fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
     let mut buffer = [0; 16];
     let length = socket.recv(&mut buffer).ok()?;
@@ -72,13 +92,13 @@ fn ask(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
 }
 
 /// As a sidecar does, past the redirect.
-fn ask_marked(ip: Ipv4Addr, port: u16) -> String {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_mark(1337).unwrap();
-    socket.connect(&SocketAddr::from((ip, port)).into()).unwrap();
+fn ask_marked(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    let socket = marked_socket();
+    let address = SocketAddr::from((ip, port));
+    socket.connect_timeout(&address.into(), Duration::from_millis(500))?;
     let mut answer = String::new();
-    TcpStream::from(socket).read_to_string(&mut answer).unwrap();
-    answer
+    TcpStream::from(socket).read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn route(port: u16, endpoints: &[Ipv4Addr]) -> ServiceRoute {
@@ -165,9 +185,9 @@ fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
         let fabric = Fabric::create(Egress::Refused).unwrap();
         let client = TestPod::add(&fabric, CLIENT, Redirect::Sidecar);
         let server = TestPod::add(&fabric, SERVER, Redirect::Sidecar);
-        client.serve(15001, "outbound");
+        client.capture(15001, "outbound");
         client.serve(9090, "local");
-        server.serve(15006, "inbound");
+        server.capture(15006, "inbound");
         server.serve(8080, "application");
         server.serve(15021, "health");
 
@@ -176,7 +196,7 @@ fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
         assert!(client.ask(Ipv4Addr::LOCALHOST, 9090).unwrap().starts_with("local"));
         assert!(client.ask(CLIENT, 9090).unwrap().starts_with("local"), "the pod's own address");
 
-        let marked = |port: u16| client.run(|| ask_marked(SERVER, port));
+        let marked = |port: u16| client.run(|| ask_marked(SERVER, port)).unwrap();
         assert!(marked(8080).starts_with("inbound"), "inbound takes every port");
         assert!(marked(15006).starts_with("inbound"));
         assert!(marked(15021).starts_with("health"), "but the sidecar's public ones");
@@ -211,6 +231,21 @@ fn datagrams_never_leave_and_only_translated_connections_reach_the_forwarder() {
         }
         drop(forwarder);
         assert!(client.run(|| TcpStream::connect((outside, 80))).is_err(), "nobody takes it");
+    });
+}
+
+#[test]
+fn nobody_answers_in_a_sidecars_place() {
+    in_sandbox("nobody_answers_in_a_sidecars_place", || {
+        let fabric = Fabric::create(Egress::Refused).unwrap();
+        let client = TestPod::add(&fabric, CLIENT, Redirect::None);
+        let server = TestPod::add(&fabric, SERVER, Redirect::Sidecar);
+        server.serve(15006, "impostor");
+        let answer = client.run(|| ask_marked(SERVER, 8080));
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::TimedOut);
+        let other = TestPod::add(&fabric, OTHER, Redirect::Sidecar);
+        other.capture(15006, "sidecar");
+        assert!(client.ask(OTHER, 8080).unwrap().starts_with("sidecar"));
     });
 }
 

@@ -10,7 +10,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The socket mark that the redirect leaves alone.
+/// The socket mark by which a pod's rules know a sidecar.
 const MARK: u32 = 1337;
 
 /// Backlog of the capture ports.
@@ -20,8 +20,12 @@ const BACKLOG: i32 = 4096;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listener that several workers can bind at the same address; the kernel spreads connections.
+///
+/// Its mark tells the pod's rules that it is the sidecar's: where all of a pod has one user id, an
+/// application could bind the address too, and would be given its share.
 pub(crate) fn listen_shared(address: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    mark(&SockRef::from(&socket))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
@@ -46,15 +50,19 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    if let Err(error) = SockRef::from(&socket).set_mark(MARK)
-        && error.kind() != io::ErrorKind::PermissionDenied
-    {
-        return Err(error);
-    }
+    mark(&SockRef::from(&socket))?;
     socket.set_nodelay(true)?;
     match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(address)).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Marks a socket as the sidecar's. Where that is not permitted, it is known by its user id.
+fn mark(socket: &SockRef<'_>) -> io::Result<()> {
+    match socket.set_mark(MARK) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
     }
 }
 
