@@ -62,6 +62,9 @@ pub(crate) fn exec_in(spec: &Path, report: &Path) -> io::Result<u8> {
 /// Forks, runs `start` in the child, reports what became of it and waits for its end.
 fn supervise(mut report: File, start: impl FnOnce() -> io::Result<Infallible>) -> io::Result<u8> {
     let (mut failure, mut failed) = io::pipe()?;
+    // The child is seen in the container before it is the container's program. Until then it is
+    // this one, which nobody in there may look into: not its memory, files, or executable.
+    privilege::set_non_dumpable()?;
     let child = match process::fork()? {
         Fork::Parent(child) => child,
         Fork::Child => {
@@ -110,6 +113,8 @@ fn exec(spec: &ProcessSpec) -> io::Result<Infallible> {
     context(privilege::drop_all(identity, keep), "give up privileges")?;
     // Changing the user has cleared it.
     process::die_with_parent()?;
+    // Whoever started the mesh may have left files open, perhaps a directory of the host.
+    context(process::close_all_on_exec(), "close files that are not the container's")?;
     let error = Command::new(program)
         .args(args)
         .env_clear()

@@ -72,6 +72,19 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
+/// Has every open descriptor but the standard streams closed when this process becomes another
+/// program.
+///
+/// # Errors
+/// When the kernel refuses (`close_range` with this flag needs Linux 5.11).
+#[expect(unsafe_code, reason = "rustix has no close_range")]
+pub fn close_all_on_exec() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: no descriptor is closed now, so that none in use here becomes invalid.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A process by descriptor, which stays the same process when its id is given to another.
 #[derive(Debug)]
 pub struct ProcessHandle {

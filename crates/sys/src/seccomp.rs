@@ -32,8 +32,7 @@ fn denied() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
         rule(SeccompCmpOp::MaskedEq(flag), flag)
     });
     rules.insert(libc::SYS_clone, namespaces.collect::<io::Result<_>>()?);
-    let families = FAMILIES.iter().map(|&family| rule(SeccompCmpOp::Eq, family as u64));
-    rules.insert(libc::SYS_socket, families.collect::<io::Result<_>>()?);
+    rules.insert(libc::SYS_socket, other_families()?);
     #[cfg(target_arch = "x86_64")]
     {
         // The same calls by their x32 numbers.
@@ -51,8 +50,19 @@ fn rule(operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
     SeccompRule::new(vec![condition]).map_err(io::Error::other)
 }
 
-/// `AF_VSOCK` would reach a hypervisor past every network namespace, packet sockets the wire.
-const FAMILIES: [i32; 2] = [libc::AF_VSOCK, libc::AF_PACKET];
+/// Every address family but the [`FAMILIES`]. `AF_VSOCK` would reach a hypervisor past every network
+/// namespace, packet sockets the wire; others have transports that no rule here redirects.
+fn other_families() -> io::Result<Vec<SeccompRule>> {
+    let last = FAMILIES.into_iter().max().unwrap_or_default();
+    let known = (0..last).filter(|family| !FAMILIES.contains(family));
+    known
+        .map(|family| rule(SeccompCmpOp::Eq, family as u64))
+        .chain([rule(SeccompCmpOp::Gt, last as u64)])
+        .collect()
+}
+
+/// What applications speak: to each other, and to the kernel about interfaces.
+const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 const NAMESPACE_FLAGS: [i32; 7] = [
     libc::CLONE_NEWUSER,
