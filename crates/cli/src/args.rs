@@ -69,6 +69,9 @@ pub enum Command {
     X(XCommand),
     /// Show which sidecars are connected, and whether the current configuration is in force in them
     ProxyStatus(OutputArgs),
+    /// Check whether this machine can run a mesh
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(OutputArgs),
     /// Print the path of the kubeconfig of the mesh of this machine
     #[command(after_help = "Example:\n  export KUBECONFIG=$(palisade kubeconfig)")]
     Kubeconfig,
@@ -366,6 +369,15 @@ Examples:
   palisade up manifests/ --test probes.yaml --exit       for CI: start, test, stop
   palisade up manifests/ --egress host                   pods may call what is outside
   palisade --state-dir /tmp/second up other-manifests/   a second mesh beside the first";
+
+const DOCTOR_EXAMPLES: &str = "\
+Tries out what `up` needs, in a sandbox that ends at once; changes nothing.
+
+Examples:
+  palisade doctor
+  palisade doctor -o json | jq '.checks[] | select(.result != \"success\")'
+
+Exit codes: 0 a mesh can run here, 1 it can't.";
 
 const APPLY_EXAMPLES: &str = "\
 Examples:

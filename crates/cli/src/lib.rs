@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod doctor;
 mod error;
 mod mesh;
 mod output;
@@ -12,8 +13,9 @@ mod report;
 mod state;
 mod workbench;
 
-pub use args::{Cli, Command, ControlArgs, Egress, ProxyArgs, Target, UpArgs};
+pub use args::{Cli, Command, ControlArgs, Egress, Format, ProxyArgs, Target, UpArgs};
 pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
+pub use doctor::{Facts, Trial, doctor};
 pub use error::CliError;
 pub use mesh::Mesh;
 pub use output::{Style, table};

@@ -1,6 +1,7 @@
 //! The one binary: it wires the shells together and nothing else.
 
 mod control;
+mod doctor;
 mod request;
 mod sidecar;
 mod stage;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Up(args) => return up::run(&cli.target, &args),
+        Command::Doctor(args) => return doctor::run(&cli.target, args.output),
         Command::Control(args) => return control::run(&args),
         Command::Proxy(args) => return sidecar::run(&args),
         Command::Internal { args } => return internal(&args),
@@ -58,6 +60,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 fn internal(args: &[OsString]) -> ExitCode {
     match args.split_first() {
         Some((name, rest)) if name == supervisor::ENTRY => supervisor::run(rest),
+        Some((name, rest)) if name == doctor::ENTRY => doctor::try_out(rest),
         Some((name, rest)) if name == "request" => request::run(rest),
         _ => palisade_node::run_internal(args),
     }

@@ -341,7 +341,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
     std::fs::rename(&fresh, path).with_context(|| format!("write `{}`", path.display()))
 }
 
-const DEFAULT_API_PORT: u16 = 6443;
+/// The API's usual port.
+pub(crate) const DEFAULT_API_PORT: u16 = 6443;
 const MONITORING_PORT: u16 = 15014;
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The API inside the mesh's own network: on loopback, which no pod can reach.

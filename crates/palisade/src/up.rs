@@ -134,6 +134,10 @@ async fn started(
                 log.display()
             ))
         })?;
+        let next = next.map_err(|why| match clock.laps.is_empty() {
+            true => format!("{why}; `palisade doctor` shows what this machine lacks"),
+            false => why,
+        });
         match next.map_err(trouble("start the mesh"))? {
             Stage::Sandbox => clock.lap("sandbox"),
             Stage::Api(listening) => {
@@ -221,14 +225,19 @@ fn private_dir(path: &Path) -> Result<(), CliError> {
 
 /// Looks for a program that the mesh runs.
 fn require(program: &str, purpose: &str, package: &str) -> Result<(), CliError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    if places.any(|directory| directory.join(program).is_file()) {
+    if is_installed(program) {
         return Ok(());
     }
     Err(CliError::Trouble(format!(
         "`{program}` is missing; it {purpose}: install your distribution's `{package}`"
     )))
+}
+
+/// Whether there is such a program, on the path or where an ordinary user's path does not lead.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    places.any(|directory| directory.join(program).is_file())
 }
 
 fn trouble<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> CliError {

@@ -7,6 +7,7 @@
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod obstacle;
 pub mod privilege;
 pub mod process;
 pub mod pty;

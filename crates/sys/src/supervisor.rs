@@ -22,17 +22,13 @@ use rustix::{
     process::{Pid, Signal, WaitOptions},
 };
 
-use crate::mount;
+use crate::{mount, obstacle::Settings};
 
 /// Why the sandbox could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The kernel or its administrator forbids user namespaces.
-    #[error(
-        "this system does not allow user namespaces: {0} \
-         (look at `sysctl user.max_user_namespaces kernel.unprivileged_userns_clone \
-         kernel.apparmor_restrict_unprivileged_userns`, or run as root)"
-    )]
+    #[error("this system does not allow user namespaces: {}: {}", .0, Settings::read().obstacle(.0))]
     Forbidden(io::Error),
     /// User or group ids could not be mapped.
     #[error("can't map ids into the user namespace: `{path}`: {source}")]
@@ -51,13 +47,21 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// The first steps inside failed.
-    #[error("can't set the sandbox up: {what}: {source}")]
+    #[error("can't set the sandbox up: {what}: {source}{}", explain(.source))]
     Setup {
         /// What was tried.
         what: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+/// A namespace without capabilities is made without an error; its first steps fail.
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(": {}", Settings::read().obstacle(error)),
+        _ => String::new(),
+    }
 }
 
 /// The process at the root of the sandbox.
