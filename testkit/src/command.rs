@@ -1,8 +1,9 @@
 //! Commands: run, and show all of what came back when that is not as expected.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,21 @@ impl Run {
         }
     }
 
-    pub(crate) fn from_output(line: String, output: &Output) -> Self {
+    /// Runs a command to its end, with this as its input.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn with_input(command: &mut Command, input: &str) -> Self {
+        let line = format!("{command:?}");
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap_or_else(|error| panic!("can't start {line}: {error}"));
+        // A command that ends without reading says why in its output.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Self::from_output(line, &child.wait_with_output().unwrap())
+    }
+
+    fn from_output(line: String, output: &Output) -> Self {
         Self {
             line,
             code: output.status.code().unwrap_or(-1),

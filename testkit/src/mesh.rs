@@ -31,6 +31,7 @@ pub struct Mesh {
 pub struct Starting {
     binary: PathBuf,
     state: Option<PathBuf>,
+    through: Vec<String>,
     args: Vec<String>,
     rootless: bool,
 }
@@ -57,6 +58,13 @@ impl Starting {
         self
     }
 
+    /// A program and its arguments that `up` is started by, such as `setpriv --reuid 12345`.
+    #[must_use]
+    pub fn through<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.through.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
     /// Starts it, and waits until all that was applied runs and the suite has been sent.
     ///
     /// # Panics
@@ -67,18 +75,19 @@ impl Starting {
         let state = self
             .state
             .unwrap_or_else(|| directory.as_ref().map(|d| d.path().join("state")).unwrap());
-        let mut up = if self.rootless && rustix::process::getuid().is_root() {
+        let mut line = self.through;
+        if self.rootless && rustix::process::getuid().is_root() {
             if let Some(directory) = &directory {
                 chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
             }
             let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
-            let mut command = Command::new("setpriv");
-            command.args(ids).args(["--clear-groups", "--inh-caps=-all"]).arg(&self.binary);
-            command
-        } else {
-            Command::new(&self.binary)
-        };
-        let mut up = up
+            line.push("setpriv".to_owned());
+            line.extend(ids);
+            line.extend(["--clear-groups", "--inh-caps=-all"].map(str::to_owned));
+        }
+        line.push(self.binary.display().to_string());
+        let mut up = Command::new(&line[0])
+            .args(&line[1..])
             .args(["--state-dir", &state.display().to_string(), "up"])
             .args(&self.args)
             .stdin(Stdio::null())
@@ -115,7 +124,13 @@ impl Mesh {
     /// A mesh to start with the binary under test (`env!("CARGO_BIN_EXE_palisade")`).
     #[must_use]
     pub fn with(binary: &str) -> Starting {
-        Starting { binary: PathBuf::from(binary), state: None, args: Vec::new(), rootless: false }
+        Starting {
+            binary: PathBuf::from(binary),
+            state: None,
+            through: Vec::new(),
+            args: Vec::new(),
+            rootless: false,
+        }
     }
 
     /// What `up` has printed until it was ready.
@@ -166,7 +181,7 @@ impl Mesh {
     /// When kubectl can't be run.
     #[must_use]
     pub fn kubectl_apply(&self, yaml: &str) -> Run {
-        self.with_input(self.kubectl_command().args(["apply", "-f", "-"]), yaml)
+        Run::with_input(self.kubectl_command().args(["apply", "-f", "-"]), yaml)
     }
 
     /// Applies YAML and returns when every sidecar has it in force.
@@ -177,16 +192,19 @@ impl Mesh {
     pub fn apply(&self, yaml: &str) -> Run {
         let mut command = Command::new(&self.binary);
         command.arg("--state-dir").arg(&self.state).args(["apply", "--wait", "-f", "-"]);
-        self.with_input(&mut command, yaml)
+        Run::with_input(&mut command, yaml)
     }
 
-    fn with_input(&self, command: &mut Command, input: &str) -> Run {
-        use std::io::Write;
-        let line = format!("{command:?}");
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap_or_else(|error| panic!("can't start {line}: {error}"));
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Run::from_output(line, &child.wait_with_output().unwrap())
+    /// Runs a Python program in a container (`POD`, or `POD -c CONTAINER`), and gives what it printed.
+    ///
+    /// # Panics
+    /// When it can't be run or fails.
+    #[must_use]
+    pub fn python(&self, target: &str, program: &str, args: &[String]) -> String {
+        let mut command = Command::new(&self.binary);
+        command.arg("--state-dir").arg(&self.state).args(["exec", "-i"]);
+        command.args(target.split(' ')).args(["--", PYTHON, "-"]).args(args);
+        Run::with_input(&mut command, program).ok()
     }
 
     /// Runs curl in a pod, and gives its exit code and the HTTP status (`000` if none).
@@ -263,4 +281,8 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
 
 /// An id that is mapped in every sandbox with many ids, and owns nothing.
 const NOBODY: u32 = 61_234;
+
+/// The system's own, which containers see too.
+const PYTHON: &str = "/usr/bin/python3";
+
 const START_TIMEOUT: Duration = Duration::from_secs(90);

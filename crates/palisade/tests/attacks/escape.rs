@@ -1,0 +1,74 @@
+//! Out of the container: the redirect, the mounts, the namespaces, other processes.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+};
+
+use palisade_testkit::{Mesh, Run};
+
+use crate::BINARY;
+
+pub(crate) fn fails(mesh: &Mesh) {
+    let program = include_str!("escape.py");
+    let control = Run::with_input(Command::new("unshare").args(PRIVILEGED), program).ok();
+    let control = outcomes(&control);
+    assert!(control.len() > 20, "{control:?}");
+    let failed: Vec<_> = control.iter().filter(|(_, outcome)| **outcome != "done").collect();
+    assert!(failed.is_empty(), "these can't succeed anywhere: {failed:?}");
+
+    let tried = mesh.python("attacker.poc-mesh", program, &[]);
+    let tried = outcomes(&tried);
+    assert!(tried.keys().eq(control.keys()), "{tried:?}");
+    let done: Vec<_> = tried.iter().filter(|(_, outcome)| **outcome == "done").collect();
+    assert!(done.is_empty(), "{done:?}");
+}
+
+/// A process that `exec` starts is in the container before it runs the container's program.
+pub(crate) fn nobody_looks_into_what_is_put_into_a_container(mesh: &Mesh) {
+    let (mut watching, mut output) =
+        background(mesh, "attacker.poc-mesh", include_str!("watch.py"), &[]);
+    assert_eq!(line(&mut output), "watching");
+    for _ in 0..10 {
+        mesh.palisade(&["exec", "attacker.poc-mesh", "--", "true"]).ok();
+    }
+    mesh.palisade(&["exec", "attacker.poc-mesh", "--", "touch", "/tmp/enough"]).ok();
+    assert_eq!(line(&mut output), "foreign: none");
+    watching.wait().unwrap();
+}
+
+/// `NAME: OUTCOME` lines.
+pub(crate) fn outcomes(printed: &str) -> BTreeMap<&str, &str> {
+    printed.lines().filter_map(|line| line.split_once(": ")).collect()
+}
+
+/// Starts a Python program in a pod; its output ends when it does.
+pub(crate) fn background(
+    mesh: &Mesh,
+    pod: &str,
+    program: &str,
+    args: &[&str],
+) -> (Child, impl BufRead) {
+    let mut child = Command::new(BINARY)
+        .arg("--state-dir")
+        .arg(mesh.state())
+        .args(["exec", "-i", pod, "--", "/usr/bin/python3", "-"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(program.as_bytes()).unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
+}
+
+pub(crate) fn line(output: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// Namespaces of its own, so that nothing of the host is touched, and all privileges in them.
+const PRIVILEGED: [&str; 6] = ["--net", "--mount", "--uts", "--ipc", "/usr/bin/python3", "-"];
