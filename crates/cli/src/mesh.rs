@@ -74,7 +74,10 @@ impl Mesh {
             .kinds
             .lock()
             .iter()
-            .find(|(resource, _)| resource.kind == kind.kind && resource.group == kind.group)
+            .find(|(resource, _)| {
+                (&resource.group, &resource.version, &resource.kind)
+                    == (&kind.group, &kind.version, &kind.kind)
+            })
             .cloned();
         let (resource, capabilities) =
             match known {

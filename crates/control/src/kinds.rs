@@ -13,7 +13,8 @@ pub(crate) fn of(kind: Kind) -> ApiResource {
         Kind::PeerAuthentication => (SECURITY, "v1", "peerauthentications"),
         Kind::AuthorizationPolicy => (SECURITY, "v1", "authorizationpolicies"),
         Kind::RequestAuthentication => (SECURITY, "v1", "requestauthentications"),
-        Kind::DestinationRule => ("networking.istio.io", "v1", "destinationrules"),
+        Kind::DestinationRule => (NETWORKING, "v1", "destinationrules"),
+        Kind::ServiceEntry => (NETWORKING, "v1", "serviceentries"),
     };
     resource(group, version, kind.as_str(), plural)
 }
@@ -44,4 +45,5 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
+const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";

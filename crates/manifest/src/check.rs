@@ -19,6 +19,7 @@ mod pod;
 mod probe;
 mod request;
 mod service;
+mod service_entry;
 mod source;
 mod volume;
 mod webhook;
@@ -56,13 +57,15 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
         ("ReplicaSet", Some(spec)) => workload::replica_set(spec, report),
         ("RequestAuthentication", Some(spec)) => request::policy(spec, report),
         ("Service", Some(spec)) => service::service(spec, report),
+        ("ServiceEntry", Some(spec)) => service_entry::entry(spec, report),
         (
             "CustomResourceDefinition"
             | "Deployment"
             | "DestinationRule"
             | "Job"
             | "Pod"
-            | "Service",
+            | "Service"
+            | "ServiceEntry",
             None,
         ) => {
             report.missing(root, "spec");

@@ -74,6 +74,22 @@ fn columns(kind: &str) -> Vec<Value> {
             ".spec.host",
             "The name of a service from the service registry",
         )],
+        "ServiceEntry" => vec![
+            column("Hosts", "string", ".spec.hosts", "The hosts associated with the ServiceEntry"),
+            column(
+                "Location",
+                "string",
+                ".spec.location",
+                "Whether the service is external to the mesh or part of the mesh (MESH_EXTERNAL or \
+                 MESH_INTERNAL)",
+            ),
+            column(
+                "Resolution",
+                "string",
+                ".spec.resolution",
+                "Service resolution mode for the hosts (NONE, STATIC, or DNS)",
+            ),
+        ],
         _ => Vec::new(),
     };
     columns.push(column("Age", "date", ".metadata.creationTimestamp", AGE));

@@ -271,10 +271,10 @@ fn instead_of(kind: &str) -> Option<String> {
         }
         "CronJob" => "nothing is started by the clock; create a Job when it is time",
         "NetworkPolicy" => "say who may call whom in an AuthorizationPolicy",
-        "Gateway" | "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" | "ServiceEntry"
-        | "Sidecar" | "WorkloadEntry" | "WorkloadGroup" | "EnvoyFilter" | "ProxyConfig"
-        | "WasmPlugin" | "Telemetry" => {
-            "of Istio's kinds the security policies and DestinationRule are implemented"
+        "Gateway" | "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" | "Sidecar"
+        | "WorkloadEntry" | "WorkloadGroup" | "EnvoyFilter" | "ProxyConfig" | "WasmPlugin"
+        | "Telemetry" => {
+            "of Istio's kinds the security policies, DestinationRule and ServiceEntry are implemented"
         }
         "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => {
             "the API of one machine knows its few users by their certificates"

@@ -18,6 +18,7 @@ mod openapi;
 mod place;
 mod read;
 pub mod schema;
+mod service_entry;
 mod structure;
 mod study;
 mod suggest;
@@ -44,6 +45,9 @@ pub use mesh_config::mesh_config;
 pub use meta::{ObjectMeta, OwnerReference};
 pub use openapi::openapi_v3;
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_NODES, read, text_of};
+pub use service_entry::{
+    Resolution, ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec,
+};
 pub use study::{Study, Workload, study};
 pub use suggest::{did_you_mean, edit_distance};
 pub use tree::{Content, Document, Entry, Node};

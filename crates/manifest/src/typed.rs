@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service, schema::Kind,
+    Pod, RequestAuthentication, Service, ServiceEntry, schema::Kind,
 };
 
 /// An object as the type that the mesh reads.
@@ -20,6 +20,7 @@ pub enum Typed {
     Pod(Box<Pod>),
     RequestAuthentication(Box<RequestAuthentication>),
     Service(Box<Service>),
+    ServiceEntry(Box<ServiceEntry>),
     /// A kind that the mesh reads nothing but the metadata of.
     Other(Box<ObjectMeta>),
 }
@@ -41,6 +42,7 @@ impl Typed {
             "Pod" => Self::Pod(boxed(value)?),
             "RequestAuthentication" => Self::RequestAuthentication(boxed(value)?),
             "Service" => Self::Service(boxed(value)?),
+            "ServiceEntry" => Self::ServiceEntry(boxed(value)?),
             _ => Self::Other(boxed(value.get("metadata").cloned().unwrap_or_default())?),
         })
     }
@@ -57,6 +59,7 @@ impl Typed {
             Self::Pod(object) => &object.metadata,
             Self::RequestAuthentication(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
+            Self::ServiceEntry(object) => &object.metadata,
             Self::Other(metadata) => metadata,
         }
     }

@@ -12,8 +12,8 @@ pub use lint::{Finding, IGNORE, lint};
 pub use mutants::{Mutant, mutants};
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
-    Endpoint, Inbound, InboundPort, Metadata, MtlsModes, Outbound, OutboundPort, Peer, ProxyConfig,
-    ServiceRef, Workload,
+    Endpoint, Entry, Inbound, InboundPort, Matching, Metadata, MtlsModes, NamedEndpoint, Outbound,
+    OutboundPort, Peer, ProxyConfig, ServiceRef, Upstream, Workload,
 };
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
 pub use world::{Arrival, Call, Request, World};

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, PeerAuthentication, Pod,
-    RequestAuthentication, Service,
+    RequestAuthentication, Service, ServiceEntry,
 };
 use palisade_types::Mesh;
 
@@ -36,6 +36,7 @@ pub struct Objects {
     pub(crate) authorization_policies: Store<AuthorizationPolicy>,
     pub(crate) request_authentications: Store<RequestAuthentication>,
     pub(crate) destination_rules: Store<DestinationRule>,
+    pub(crate) service_entries: Store<ServiceEntry>,
 }
 
 impl Objects {
@@ -51,6 +52,7 @@ impl Objects {
             Object::AuthorizationPolicy(it) => self.authorization_policies.apply(at, *it),
             Object::RequestAuthentication(it) => self.request_authentications.apply(at, *it),
             Object::DestinationRule(it) => self.destination_rules.apply(at, *it),
+            Object::ServiceEntry(it) => self.service_entries.apply(at, *it),
         }
     }
 
@@ -65,6 +67,7 @@ impl Objects {
             Kind::AuthorizationPolicy => self.authorization_policies.refuse(at, refusal),
             Kind::RequestAuthentication => self.request_authentications.refuse(at, refusal),
             Kind::DestinationRule => self.destination_rules.refuse(at, refusal),
+            Kind::ServiceEntry => self.service_entries.refuse(at, refusal),
         }
     }
 
@@ -79,6 +82,7 @@ impl Objects {
             Kind::AuthorizationPolicy => self.authorization_policies.delete(at),
             Kind::RequestAuthentication => self.request_authentications.delete(at),
             Kind::DestinationRule => self.destination_rules.delete(at),
+            Kind::ServiceEntry => self.service_entries.delete(at),
         }
     }
 

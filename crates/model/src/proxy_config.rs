@@ -156,6 +156,55 @@ pub struct OutboundPort {
     /// Ready endpoints.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// What a ServiceEntry says besides; none for a service of Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Entry>,
+}
+
+/// How connections to a port of a ServiceEntry are known, and where they go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// What shows that a connection is for it.
+    pub matching: Matching,
+    /// Where its connections go.
+    pub upstream: Upstream,
+}
+
+/// What shows that a connection is for a ServiceEntry: its address, or without one what it says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Matching {
+    /// One of its addresses.
+    Address,
+    /// The port, and the host of the request.
+    Host,
+    /// The port, and the server name of the TLS ClientHello.
+    ServerName,
+    /// The port alone.
+    Port,
+}
+
+/// Where connections to a ServiceEntry go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Upstream {
+    /// To its endpoints.
+    Endpoints,
+    /// Where the client wanted them to go.
+    OriginalDestination,
+    /// To the addresses of these names, which the sidecar looks up.
+    Names(Vec<NamedEndpoint>),
+}
+
+/// An endpoint by its name.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamedEndpoint {
+    /// Name or address.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// One ready endpoint of a service port.

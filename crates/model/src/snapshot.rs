@@ -5,6 +5,7 @@
 //! snapshots costs little per workload.
 
 mod destination;
+mod entries;
 mod inbound;
 mod outbound;
 mod selection;
@@ -24,7 +25,7 @@ pub(crate) use services::target_port;
 pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
-use self::{destination::TlsModes, outbound::Destinations, services::Registry};
+use self::{destination::TlsModes, entries::Entries, outbound::Destinations, services::Registry};
 use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload};
 
 /// The mesh at one generation.
@@ -55,6 +56,7 @@ impl Snapshot {
         let registry = Registry::new(objects, &pods);
         let modes = selection::Modes::new(objects, &mesh);
         let tls = TlsModes::new(objects, &mesh);
+        let entries = Entries::new(objects);
         let destinations = Destinations::new(&registry, &modes, &mesh);
         let mut outbound = BTreeMap::new();
         let workloads = pods
@@ -63,8 +65,8 @@ impl Snapshot {
             .filter_map(|pod| {
                 let namespace = pod.metadata.namespace.as_str();
                 let outbound = outbound
-                    .entry(tls.scope(namespace))
-                    .or_insert_with(|| Arc::new(destinations.seen_from(namespace, &tls)));
+                    .entry((tls.scope(namespace), entries.scope(namespace)))
+                    .or_insert_with(|| Arc::new(destinations.seen_from(namespace, &tls, &entries)));
                 let part = Part {
                     workload: Arc::new(workload::workload(pod, &mesh)?),
                     inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),

@@ -174,6 +174,7 @@ fn known(typed: &Typed) -> Option<Object> {
     let mut object = match typed.clone() {
         Typed::AuthorizationPolicy(it) => Object::AuthorizationPolicy(it),
         Typed::DestinationRule(it) => Object::DestinationRule(it),
+        Typed::ServiceEntry(it) => Object::ServiceEntry(it),
         Typed::EndpointSlice(it) => Object::EndpointSlice(it),
         Typed::Namespace(it) => return Some(Object::Namespace(it)),
         Typed::PeerAuthentication(it) => Object::PeerAuthentication(it),

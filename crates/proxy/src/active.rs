@@ -7,12 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{InboundPort, Metadata, ProxyConfig, ServiceRef};
+use palisade_model::{InboundPort, Matching, Metadata, ProxyConfig, ServiceRef};
 use palisade_policy::{Attributes, CompiledPolicies, Decision, Reason, Scope, Verdict};
 use palisade_types::{MtlsMode, OutboundTrafficPolicy, Protocol};
 
-pub(crate) use route::{Destination, Route, Target, Targets};
+pub(crate) use anywhere::{Anywhere, Said};
+pub(crate) use route::{Destination, Pick, Route, Target, Targets};
 
+mod anywhere;
+mod names;
 mod route;
 
 /// The configuration in force.
@@ -24,6 +27,7 @@ pub(crate) struct Active {
     inbound: HashMap<u16, InboundPort>,
     services: HashMap<SocketAddr, Arc<Route>>,
     endpoints: HashMap<SocketAddr, (Arc<Route>, usize)>,
+    anywhere: HashMap<u16, Arc<Anywhere>>,
     peers: HashMap<IpAddr, Metadata>,
 }
 
@@ -39,10 +43,22 @@ impl Active {
         let inbound = config.inbound.ports.iter().map(|port| (port.port, port.clone())).collect();
         let peers = config.peers.iter().map(|peer| (peer.address, peer.metadata.clone())).collect();
         let (mut services, mut endpoints) = (HashMap::new(), HashMap::new());
+        let mut anywhere: HashMap<u16, Anywhere> = HashMap::new();
         for port in &config.outbound.ports {
             let route = Arc::new(Route::new(port.clone(), targets));
             for address in &port.addresses {
-                services.entry((*address, port.port).into()).or_insert_with(|| Arc::clone(&route));
+                let at = (*address, port.port).into();
+                // The address of a pod stays its own, whatever an entry says.
+                if port.entry.is_none() || !endpoints.contains_key(&at) {
+                    services.entry(at).or_insert_with(|| Arc::clone(&route));
+                }
+            }
+            // The endpoints of an entry are reached by way of the entry only.
+            if let Some(entry) = &port.entry {
+                if entry.matching != Matching::Address {
+                    anywhere.entry(port.port).or_default().insert(entry.matching, &route);
+                }
+                continue;
             }
             for (index, endpoint) in port.endpoints.iter().enumerate() {
                 endpoints
@@ -51,7 +67,8 @@ impl Active {
             }
         }
         targets.forget_unused();
-        Self { config, policies, inbound, services, endpoints, peers }
+        let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
+        Self { config, policies, inbound, services, endpoints, anywhere, peers }
     }
 
     /// The generation that is acknowledged and recorded.
@@ -95,9 +112,58 @@ impl Active {
         if let Some((route, index)) = self.endpoints.get(&address) {
             return Destination::Endpoint(Arc::clone(route), *index);
         }
+        match self.anywhere.get(&address.port()) {
+            Some(anywhere) => Destination::Anywhere(Arc::clone(anywhere)),
+            None => self.unknown(),
+        }
+    }
+
+    /// What becomes of a connection to what the mesh does not know.
+    pub(crate) fn unknown(&self) -> Destination {
         match self.config.mesh.outbound_traffic_policy {
             OutboundTrafficPolicy::AllowAny => Destination::Passthrough,
             OutboundTrafficPolicy::RegistryOnly => Destination::BlackHole,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_model::{Entry, OutboundPort, Upstream};
+
+    use super::*;
+    use crate::tests::support::client_config;
+
+    fn entry(host: &str, at: SocketAddr, like: &OutboundPort) -> OutboundPort {
+        let mut port = OutboundPort { addresses: vec![at.ip()], port: at.port(), ..like.clone() };
+        host.clone_into(&mut port.service.host);
+        let (matching, upstream) = (Matching::Address, Upstream::Endpoints);
+        port.entry = Some(Entry { matching, upstream });
+        port
+    }
+
+    #[test]
+    fn no_entry_takes_the_place_of_a_service_or_a_pod() {
+        let [pod, other, own]: [SocketAddr; 3] =
+            ["10.0.0.1:8080", "10.0.0.9:80", "198.51.100.9:80"].map(|text| text.parse().unwrap());
+        let mut config = client_config(1, "HTTP", &[pod], true, &[]);
+        let service = config.outbound.ports[0].clone();
+        let address = SocketAddr::from((service.addresses[0], service.port));
+        let mut outside = entry("outside", own, &service);
+        outside.endpoints[0].address = other.ip();
+        outside.endpoints[0].port = other.port();
+        let taking = [entry("thief", address, &service), entry("thief", pod, &service), outside];
+        config.outbound.ports.extend(taking);
+        let active = Active::compile(config, &mut Targets::default());
+        let whose = |at: SocketAddr| match active.destination(at) {
+            Destination::Service(route) | Destination::Endpoint(route, _) => {
+                route.port.service.host.clone()
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(whose(address), service.service.host);
+        assert_eq!(whose(pod), service.service.host);
+        assert_eq!(whose(own), "outside");
+        assert_eq!(whose(other), "Passthrough", "its endpoints are reached through it only");
     }
 }

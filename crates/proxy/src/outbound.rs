@@ -14,6 +14,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use self::route::Routed;
 use crate::{
+    active::Said,
     answer::Answer,
     buffer::Buffer,
     detect::{self, Speech},
@@ -79,7 +80,8 @@ impl session::Session for Session<'_> {
     async fn request(&mut self, scratch: &mut Scratch) -> After {
         let Self { worker, connection, client } = self;
         let mut asked = Asked { since: Since::at(client.since()), id: None };
-        let routed = Routed::find(worker, connection.destination);
+        let host = scratch.request.authority(client.received.bytes());
+        let routed = Routed::find(worker, connection.destination, Said::Host(host)).await;
         match asked.prepare(worker, &routed, scratch, client.received.bytes()) {
             Err(answer) => {
                 let ended = self.answer(&scratch.request, &answer).await;
@@ -102,7 +104,8 @@ impl session::Session for Session<'_> {
 
     async fn unreadable(&mut self, head: &RequestHead, error: RequestError) {
         let asked = Asked { since: Since::now(), id: None };
-        let routed = Routed::find(self.worker, self.connection.destination);
+        let (worker, destination) = (self.worker, self.connection.destination);
+        let routed = Routed::find(worker, destination, Said::Nothing).await;
         let ended = self.answer(head, &Answer::Unreadable(error)).await;
         self.record(head, &routed, &ended, &asked);
     }

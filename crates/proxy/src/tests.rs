@@ -7,6 +7,6 @@ mod http;
 mod life;
 mod opaque;
 mod size;
-mod support;
+pub(crate) mod support;
 mod table;
 mod unknown;

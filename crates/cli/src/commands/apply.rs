@@ -167,7 +167,11 @@ async fn wait(
 pub(crate) fn is_mesh_config(kind: &str) -> bool {
     matches!(
         kind,
-        "PeerAuthentication" | "AuthorizationPolicy" | "RequestAuthentication" | "DestinationRule"
+        "PeerAuthentication"
+            | "AuthorizationPolicy"
+            | "RequestAuthentication"
+            | "DestinationRule"
+            | "ServiceEntry"
     )
 }
 

@@ -36,6 +36,7 @@ pub(super) fn object(kind: Kind, mut stored: Value) -> Result<Object, Refusal> {
         Typed::AuthorizationPolicy(it) => Ok(Object::AuthorizationPolicy(it)),
         Typed::RequestAuthentication(it) => Ok(Object::RequestAuthentication(it)),
         Typed::DestinationRule(it) => Ok(Object::DestinationRule(it)),
+        Typed::ServiceEntry(it) => Ok(Object::ServiceEntry(it)),
         Typed::Other(_) => Err(refused(format!("the kind {kind} is not read"))),
     }
 }
@@ -65,7 +66,8 @@ fn is_istio(kind: Kind) -> bool {
         Kind::PeerAuthentication
         | Kind::AuthorizationPolicy
         | Kind::RequestAuthentication
-        | Kind::DestinationRule => true,
+        | Kind::DestinationRule
+        | Kind::ServiceEntry => true,
         Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Pod => false,
     }
 }

@@ -195,6 +195,7 @@ fn kubectl_knows_the_kinds() {
     endpointslices                             discovery.k8s.io/v1               true    EndpointSlice
     events                            ev       events.k8s.io/v1                  true    Event
     destinationrules                  dr       networking.istio.io/v1            true    DestinationRule
+    serviceentries                    se       networking.istio.io/v1            true    ServiceEntry
     authorizationpolicies             ap       security.istio.io/v1              true    AuthorizationPolicy
     peerauthentications               pa       security.istio.io/v1              true    PeerAuthentication
     requestauthentications            ra       security.istio.io/v1              true    RequestAuthentication

@@ -2,7 +2,7 @@
 
 use super::{
     Object,
-    tables::{admission, apps, batch, core, crd, istio, pod, records, service},
+    tables::{admission, apps, batch, core, crd, istio, pod, records, service, service_entry},
 };
 
 /// A kind of object: its names in YAML and in URLs, and its fields.
@@ -247,6 +247,17 @@ static KINDS: &[Kind] = &[
         &istio::DESTINATION_RULE,
     )
     .short(&["dr"])
+    .categories(NETWORKING)
+    .custom(),
+    kind(
+        "networking.istio.io",
+        ISTIO_NETWORKING,
+        "ServiceEntry",
+        "serviceentries",
+        "serviceentry",
+        &service_entry::SERVICE_ENTRY,
+    )
+    .short(&["se"])
     .categories(NETWORKING)
     .custom(),
 ];

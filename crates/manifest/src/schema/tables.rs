@@ -16,5 +16,6 @@ pub(super) mod pod;
 pub(super) mod records;
 mod schedule;
 pub(super) mod service;
+pub(super) mod service_entry;
 mod status;
 mod volume;

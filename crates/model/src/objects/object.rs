@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service,
+    Pod, RequestAuthentication, Service, ServiceEntry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,12 @@ pub enum Kind {
     AuthorizationPolicy,
     RequestAuthentication,
     DestinationRule,
+    ServiceEntry,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -33,6 +34,7 @@ impl Kind {
         Self::AuthorizationPolicy,
         Self::RequestAuthentication,
         Self::DestinationRule,
+        Self::ServiceEntry,
     ];
 
     /// The name, as in manifests.
@@ -47,6 +49,7 @@ impl Kind {
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::RequestAuthentication => "RequestAuthentication",
             Self::DestinationRule => "DestinationRule",
+            Self::ServiceEntry => "ServiceEntry",
         }
     }
 }
@@ -98,6 +101,7 @@ pub enum Object {
     AuthorizationPolicy(Box<AuthorizationPolicy>),
     RequestAuthentication(Box<RequestAuthentication>),
     DestinationRule(Box<DestinationRule>),
+    ServiceEntry(Box<ServiceEntry>),
 }
 
 impl Object {
@@ -113,6 +117,7 @@ impl Object {
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::RequestAuthentication(_) => Kind::RequestAuthentication,
             Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
         }
     }
 
@@ -128,6 +133,7 @@ impl Object {
             Self::AuthorizationPolicy(it) => &it.metadata,
             Self::RequestAuthentication(it) => &it.metadata,
             Self::DestinationRule(it) => &it.metadata,
+            Self::ServiceEntry(it) => &it.metadata,
         }
     }
 
@@ -142,6 +148,7 @@ impl Object {
             Self::AuthorizationPolicy(it) => &mut it.metadata,
             Self::RequestAuthentication(it) => &mut it.metadata,
             Self::DestinationRule(it) => &mut it.metadata,
+            Self::ServiceEntry(it) => &mut it.metadata,
         }
     }
 

@@ -11,6 +11,7 @@ use palisade_types::{Mesh, SpiffeId};
 
 use super::{
     destination::TlsModes,
+    entries::Entries,
     has_sidecar, metadata_of,
     selection::Modes,
     services::{Entry, Registry, port_protocol},
@@ -47,6 +48,7 @@ impl Destinations {
                             sni: format!("outbound_.{}_._.{host}", port.port),
                             identities: identities.clone(),
                             endpoints: targets.ready(&entry.slices, &port.name),
+                            entry: None,
                         },
                     })
                 })
@@ -55,13 +57,18 @@ impl Destinations {
         Self { ports }
     }
 
-    /// What clients of a namespace are told: a DestinationRule's mode replaces auto mTLS.
-    pub(super) fn seen_from(&self, namespace: &str, tls: &TlsModes<'_>) -> Outbound {
-        let ports = self
-            .ports
-            .iter()
-            .map(|destination| {
-                let mut port = destination.port.clone();
+    /// What clients of a namespace are told: a DestinationRule's mode replaces auto mTLS. Services
+    /// of Kubernetes come first, so that no entry takes their place.
+    pub(super) fn seen_from(
+        &self,
+        namespace: &str,
+        tls: &TlsModes<'_>,
+        entries: &Entries<'_>,
+    ) -> Outbound {
+        let services = self.ports.iter().map(|destination| destination.port.clone());
+        let ports = services
+            .chain(entries.seen_from(namespace))
+            .map(|mut port| {
                 if let Some(mode) = tls.mode(namespace, &port.service) {
                     let mtls = matches!(mode, TlsMode::IstioMutual);
                     port.endpoints.iter_mut().for_each(|endpoint| endpoint.mtls = mtls);
@@ -159,7 +166,8 @@ fn identities(entry: &Entry<'_>, mesh: &Mesh) -> Vec<SpiffeId> {
         .collect()
 }
 
-fn unknown() -> Metadata {
+/// A server that is no pod.
+pub(super) fn unknown() -> Metadata {
     let unknown = || "unknown".to_owned();
     Metadata {
         workload: unknown(),

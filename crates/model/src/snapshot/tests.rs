@@ -74,6 +74,93 @@ fn an_endpoint_is_spoken_to_as_its_own_sidecar_and_mode_say() {
     }
 }
 
+/// `HOST:PORT how upstream` of what a namespace's clients see beyond Kubernetes.
+fn entries(objects: &Objects, namespace: &str) -> Vec<String> {
+    let ports = config(objects, namespace, "client").outbound.ports.into_iter();
+    let text = |port: crate::OutboundPort| {
+        let entry = port.entry?;
+        let upstream = match entry.upstream {
+            crate::Upstream::Endpoints => {
+                let one = |it: &crate::Endpoint| {
+                    assert!(!it.mtls);
+                    format!("{}:{}", it.address, it.port)
+                };
+                port.endpoints.iter().map(one).collect::<Vec<_>>().join(",")
+            }
+            crate::Upstream::OriginalDestination => "original".to_owned(),
+            crate::Upstream::Names(names) => {
+                let one = |it: &crate::NamedEndpoint| format!("{}:{}", it.name, it.port);
+                names.iter().map(one).collect::<Vec<_>>().join(",")
+            }
+        };
+        Some(format!("{}:{} {:?} {upstream}", port.service.host, port.port, entry.matching))
+    };
+    ports.filter_map(text).collect()
+}
+
+#[test]
+fn an_entry_is_known_by_its_addresses_or_by_what_connections_say() {
+    let http = json!({"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8080});
+    let tls = json!({"number": 443, "name": "tls", "protocol": "TLS"});
+    let tcp = json!({"number": 5432, "name": "tcp", "protocol": "TCP"});
+    for (spec, expected) in [
+        (
+            json!({"hosts": ["a.com", "b.com"], "resolution": "DNS", "ports": [http, tls]}),
+            vec![
+                "a.com:80 Host a.com:8080",
+                "a.com:443 ServerName a.com:443",
+                "b.com:80 Host b.com:8080",
+                "b.com:443 ServerName b.com:443",
+            ],
+        ),
+        (
+            json!({"hosts": ["*.a.com"], "ports": [tls, tcp]}),
+            vec!["*.a.com:443 ServerName original", "*.a.com:5432 Port original"],
+        ),
+        (
+            json!({"hosts": ["db.a.com"], "addresses": ["198.51.100.9"], "resolution": "STATIC",
+                "ports": [tcp, http], "endpoints": [
+                    {"address": "203.0.113.1", "ports": {"tcp": 15432}},
+                    {"address": "203.0.113.2"}]}),
+            vec![
+                "db.a.com:5432 Address 203.0.113.1:15432,203.0.113.2:5432",
+                "db.a.com:80 Address 203.0.113.1:8080,203.0.113.2:8080",
+            ],
+        ),
+        (
+            json!({"hosts": ["*.a.com"], "resolution": "DNS", "ports": [tls],
+                "endpoints": [{"address": "one.a.com", "ports": {"tls": 8443}}]}),
+            vec!["*.a.com:443 ServerName one.a.com:8443"],
+        ),
+    ] {
+        let client = pod("shop", "client", json!({}), "10.0.0.1", true);
+        let all = objects([client, object("ServiceEntry", "other", "e", spec.clone())]);
+        assert_eq!(entries(&all, "shop"), expected, "{spec}");
+    }
+}
+
+#[test]
+fn an_entry_is_seen_where_it_is_exported_to() {
+    for (export_to, own, other) in [
+        (json!([]), true, true),
+        (json!(["*"]), true, true),
+        (json!(["."]), true, false),
+        (json!(["other"]), false, true),
+        (json!([".", "other"]), true, true),
+        (json!(["~"]), false, false),
+    ] {
+        let port = json!({"number": 80, "name": "http", "protocol": "HTTP"});
+        let spec = json!({"hosts": ["a.com"], "ports": [port], "exportTo": export_to});
+        let all = objects([
+            pod("shop", "client", json!({}), "10.0.0.1", true),
+            pod("other", "client", json!({}), "10.0.0.2", true),
+            object("ServiceEntry", "shop", "e", spec),
+        ]);
+        let seen = ["shop", "other"].map(|namespace| !entries(&all, namespace).is_empty());
+        assert_eq!(seen, [own, other], "{export_to}");
+    }
+}
+
 #[test]
 fn an_endpoint_whose_pod_is_unknown_or_not_ready_is_not_connected_to() {
     let mut unready = slice("shop", "web", "http", 8080, &[("10.0.0.1", "known")]);

@@ -3,14 +3,17 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use palisade_model::{Endpoint, OutboundPort};
+use palisade_model::{Endpoint, OutboundPort, Upstream};
 use palisade_types::SpiffeId;
+
+use super::{anywhere::Anywhere, names::Name};
 
 /// Where a connection of the workload belongs.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub(crate) enum Destination {
     Service(Arc<Route>),
     /// One endpoint, by its own address.
     Endpoint(Arc<Route>, usize),
+    /// A port of entries that are known by what connections say.
+    Anywhere(Arc<Anywhere>),
     /// An address that the mesh does not know, and lets pass.
     Passthrough,
     /// An address that the mesh does not know, and refuses.
@@ -34,21 +39,52 @@ pub(crate) struct Route {
     pub(crate) target: Arc<Target>,
     /// Istio's name of it in the access log: `outbound|PORT||HOST`.
     pub(crate) cluster: String,
+    names: Vec<Name>,
     next: AtomicUsize,
+}
+
+/// Where the next connection of a route goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pick {
+    /// To an endpoint, by its place.
+    Endpoint(usize),
+    /// To an address that is no endpoint's.
+    Address(SocketAddr),
+    /// Nowhere: there is none.
+    None,
 }
 
 impl Route {
     pub(super) fn new(port: OutboundPort, targets: &mut Targets) -> Self {
         let target = targets.intern(&port.sni, &port.identities);
         let cluster = format!("outbound|{}||{}", port.port, port.service.host);
-        Self { port, target, cluster, next: AtomicUsize::new(0) }
+        let names = match port.entry.as_ref().map(|entry| &entry.upstream) {
+            Some(Upstream::Names(names)) => names.iter().cloned().map(Name::new).collect(),
+            _ => Vec::new(),
+        };
+        Self { port, target, cluster, names, next: AtomicUsize::new(0) }
     }
 
-    /// The endpoint whose turn it is.
-    pub(crate) fn pick(&self) -> Option<usize> {
-        let count = self.port.endpoints.len();
+    /// Where a connection that wanted to go to `original` goes now.
+    pub(crate) async fn pick(&self, original: SocketAddr) -> Pick {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        turn.checked_rem(count)
+        let address = match self.port.entry.as_ref().map(|entry| &entry.upstream) {
+            None | Some(Upstream::Endpoints) => {
+                let place = turn.checked_rem(self.port.endpoints.len());
+                return place.map_or(Pick::None, Pick::Endpoint);
+            }
+            Some(Upstream::OriginalDestination) => Some(original),
+            Some(Upstream::Names(_)) => match turn.checked_rem(self.names.len()) {
+                Some(place) => self.resolve(place, turn / self.names.len()).await,
+                None => None,
+            },
+        };
+        address.map_or(Pick::None, Pick::Address)
+    }
+
+    async fn resolve(&self, place: usize, turn: usize) -> Option<SocketAddr> {
+        // Boxed, since nearly all connections do without it.
+        Box::pin(self.names.get(place)?.address(turn)).await
     }
 
     /// An endpoint by its place.

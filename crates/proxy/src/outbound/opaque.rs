@@ -3,9 +3,14 @@
 
 use palisade_telemetry::ResponseFlags;
 
-use super::{Connection, route::Routed};
+use super::{
+    Connection,
+    route::{Routed, wants_server_name},
+};
 use crate::{
+    active::Said,
     buffer::Buffer,
+    detect::{self, Hello},
     io::Stream,
     report::{self, Since},
     socket,
@@ -18,10 +23,19 @@ pub(crate) async fn serve(
     worker: &Worker,
     connection: Connection,
     mut stream: Stream,
-    received: Buffer,
+    mut received: Buffer,
 ) {
     let since = Since::now();
-    let routed = Routed::find(worker, connection.destination);
+    let mut hello = Hello::Plaintext;
+    if wants_server_name(worker, connection.destination) {
+        hello = detect::hello(&mut stream, &mut received, &worker.buffers).await;
+    }
+    let name = match &hello {
+        Hello::Tls(hello) => hello.sni(),
+        Hello::Plaintext | Hello::Gone => None,
+    };
+    let said = name.map_or(Said::Nothing, Said::ServerName);
+    let routed = Routed::find(worker, connection.destination, said).await;
     let edge = routed.edge(worker);
     edge.opened();
     let dial = routed.dial(connection.destination);
@@ -57,7 +71,7 @@ pub(crate) async fn serve(
         since,
         source: connection.source,
         destination: connection.destination,
-        server_name: "",
+        server_name: name.unwrap_or_default(),
         cluster: routed.cluster(),
         upstream: Some(dial.address),
         flags,

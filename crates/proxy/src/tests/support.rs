@@ -181,7 +181,7 @@ impl Server {
 }
 
 /// What the client's workload is told about the server's.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     generation: u64,
     protocol: &str,
     endpoints: &[SocketAddr],

@@ -11,7 +11,7 @@ const WAYPOINTS: &str = "there are no gateways and waypoints to attach a policy 
 const DESTINATION: &str = "of traffic policies only `tls.mode` is implemented";
 const CLIENT_TLS: &str = "clients use the certificates of the mesh";
 
-static ISTIO_STATUS: Object = open_object("istio.meta.v1alpha1.IstioStatus", &[]);
+pub(super) static ISTIO_STATUS: Object = open_object("istio.meta.v1alpha1.IstioStatus", &[]);
 
 static WORKLOAD_SELECTOR: Object = object(
     "istio.type.v1beta1.WorkloadSelector",

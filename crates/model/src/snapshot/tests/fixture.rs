@@ -86,6 +86,7 @@ pub(super) fn typed(object: Value) -> Object {
         "PeerAuthentication" => Object::PeerAuthentication(of(object)),
         "AuthorizationPolicy" => Object::AuthorizationPolicy(of(object)),
         "DestinationRule" => Object::DestinationRule(of(object)),
+        "ServiceEntry" => Object::ServiceEntry(of(object)),
         other => panic!("{other}"),
     }
 }
