@@ -14,6 +14,7 @@ const STEPS: &[(&str, &[&str])] = &[
         "lints",
         &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
+    ("faults named", &["cargo", "xtask", "honesty"]),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
 ];
 

@@ -4,6 +4,7 @@ mod ci;
 mod conformance;
 mod deps;
 mod r#gen;
+mod honesty;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ enum Chore {
     Conformance(conformance::Args),
     /// Check the arrows between crates against the design
     Deps,
+    /// Score how often `check` and `explain` name a fault that was put in on purpose; exit 1 below the goal
+    Honesty(honesty::Args),
     /// Generate the code of crates/wire from its proto files
     Gen(r#gen::Args),
 }
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Ci => ci::run(&mut out)?,
         Chore::Conformance(args) => return conformance::run(&args, &mut out),
         Chore::Deps => deps::run(&mut out)?,
+        Chore::Honesty(args) => return honesty::run(&args, &mut out),
         Chore::Gen(args) => r#gen::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
