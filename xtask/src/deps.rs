@@ -14,10 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("manifest", &[]),
     ("pki", &[]),
     ("http", &[]),
+    ("jwt", &[]),
     ("wire", &[]),
     ("telemetry", &[]),
     ("sys", &[]),
-    ("policy", &["manifest", "http"]),
+    ("policy", &["manifest", "http", "jwt"]),
     ("model", &["manifest", "policy", "http"]),
     ("tls", &["pki"]),
     ("net", &["sys"]),
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and do no IO.
-const PURE: &[&str] = &["types", "manifest", "policy", "model", "pki", "http"];
+const PURE: &[&str] = &["types", "manifest", "policy", "model", "pki", "http", "jwt"];
 
 /// What pure crates may not use, at any depth.
 const IMPURE: &[&str] = &["tokio", "kube", "rustls", "hyper", "tracing-subscriber"];

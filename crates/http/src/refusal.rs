@@ -27,21 +27,13 @@ pub enum Refusal {
     Path(TargetError),
 }
 
-/// What is wrong with a token, in Envoy's words.
+/// What is wrong with a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenFault {
-    /// None of the rule's audiences is among the token's: 403, all others are 401.
-    Audience,
-    /// `exp` has passed.
-    Expired,
-    /// No rule names the issuer.
-    Issuer,
-    /// Not three parts.
-    Malformed,
-    /// `nbf` is yet to come.
-    NotYetValid,
-    /// The signature does not verify, or there is no key to verify it with.
-    Signature,
+pub struct TokenFault {
+    /// In Envoy's words; also the body of the answer.
+    pub reason: &'static str,
+    /// 403 in place of 401: a sound token that is meant for somebody else.
+    pub is_forbidden: bool,
 }
 
 /// What of a request decides the form of a refusal.
@@ -145,7 +137,7 @@ impl Refusal {
                 format!("rbac_access_denied_matched_policy[{rule}]").into()
             }
             Self::Token { fault, .. } => {
-                format!("jwt_authn_access_denied{{{}}}", fault.reason().replace(' ', "_")).into()
+                format!("jwt_authn_access_denied{{{}}}", fault.reason.replace(' ', "_")).into()
             }
             Self::Path(TargetError::Malformed) => "path_normalization_failed".into(),
             Self::Path(TargetError::NotAPath) => "absolute_path_rejected".into(),
@@ -156,7 +148,8 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Denied { .. } | Self::Token { fault: TokenFault::Audience, .. } => 403,
+            Self::Denied { .. }
+            | Self::Token { fault: TokenFault { is_forbidden: true, .. }, .. } => 403,
             Self::Token { .. } => 401,
             Self::Path(TargetError::Malformed) => 400,
             Self::Path(TargetError::NotAPath) => 404,
@@ -166,7 +159,7 @@ impl Refusal {
     fn body(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "RBAC: access denied",
-            Self::Token { fault, .. } => fault.reason(),
+            Self::Token { fault, .. } => fault.reason,
             Self::Path(_) => "",
         }
     }
@@ -174,26 +167,10 @@ impl Refusal {
     /// The gRPC status; none if even a gRPC client gets the HTTP form.
     fn grpc_status(&self) -> Option<&'static str> {
         match self {
-            Self::Denied { .. } | Self::Token { fault: TokenFault::Audience, .. } => Some("7"),
+            Self::Denied { .. }
+            | Self::Token { fault: TokenFault { is_forbidden: true, .. }, .. } => Some("7"),
             Self::Token { .. } => Some("16"),
             Self::Path(_) => None,
-        }
-    }
-}
-
-impl TokenFault {
-    /// The reason as Envoy words it, also the body of the answer.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Audience => "Audiences in Jwt are not allowed",
-            Self::Expired => "Jwt is expired",
-            Self::Issuer => "Jwt issuer is not configured",
-            Self::Malformed => {
-                "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
-            }
-            Self::NotYetValid => "Jwt not yet valid",
-            Self::Signature => "Jwt verification fails",
         }
     }
 }
@@ -221,12 +198,15 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Refusal> {
-        let token = |fault| Refusal::Token { fault, realm: "http://a/b".to_owned() };
+        let token = |reason, is_forbidden| Refusal::Token {
+            fault: TokenFault { reason, is_forbidden },
+            realm: "http://a/b".to_owned(),
+        };
         vec![
             Refusal::Denied { rule: Some("ns[a]-policy[b]-rule[0]".to_owned()) },
             Refusal::Denied { rule: None },
-            token(TokenFault::Audience),
-            token(TokenFault::Signature),
+            token("Audiences in Jwt are not allowed", true),
+            token("Jwt verification fails", false),
             Refusal::Path(TargetError::Malformed),
             Refusal::Path(TargetError::NotAPath),
         ]

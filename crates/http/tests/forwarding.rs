@@ -171,7 +171,7 @@ fn own_answers_look_as_envoys() {
 fn refusals_look_as_envoys() {
     let denied = refusal::Refusal::Denied { rule: None };
     let token = refusal::Refusal::Token {
-        fault: refusal::TokenFault::Expired,
+        fault: refusal::TokenFault { reason: "Jwt is expired", is_forbidden: false },
         realm: "http://a/b".to_owned(),
     };
     let body = refusal::Body::Unread;

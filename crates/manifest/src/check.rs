@@ -25,6 +25,8 @@ mod volume;
 mod webhook;
 mod workload;
 
+pub use request::is_reserved_header;
+
 use crate::{
     place::{Place, Report},
     schema::KindRef,

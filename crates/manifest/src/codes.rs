@@ -108,7 +108,7 @@ codes! {
     VALUE "PAL0016" NotSupported "a value that is none of those allowed" "mode: STRICTT"
     UNSUPPORTED "PAL0017" Forbidden "a field or value that can't be honoured" "hostNetwork: true"
     IGNORED "PAL0018" Invalid "a field or value without effect" "resources: {limits: {cpu: 1}}"
-    UNSUPPORTED_KIND "PAL0019" Forbidden "a kind that can't be honoured" "kind: RequestAuthentication"
+    UNSUPPORTED_KIND "PAL0019" Forbidden "a kind that can't be honoured" "kind: EnvoyFilter"
     NAME "PAL0020" Invalid "a name of the wrong form" "name: Bad_Name"
     LABEL "PAL0021" Invalid "a label or annotation of the wrong form" "labels: {'a b': c}"
     RANGE "PAL0022" Invalid "a number out of range" "port: 70000"

@@ -199,11 +199,6 @@ fn examine(node: &Node) -> (Option<KindRef>, Vec<Diagnostic>) {
     if let Some(kind) = kind {
         structure::check(kind.kind, &place, &mut report);
         check::check(kind, &place, &mut report);
-        if let Some(why) = kind.kind.refused {
-            let place = place.get("kind").unwrap_or(place);
-            let message = format!("`{}` is not supported", kind.kind.kind);
-            report.error_help(codes::UNSUPPORTED_KIND, &place, message, why);
-        }
     }
     (kind, report.finish())
 }
@@ -257,11 +252,30 @@ fn unknown_kind(place: &Place<'_>, api_version: &str, kind: &str, report: &mut R
         ("apiVersion", message, Some(format!("use {}", same.join(" or "))))
     };
     let Some(place) = place.get(key) else { return };
+    if same.is_empty() && ISTIO.contains(&kind) {
+        let message = format!("`{kind}` is not supported");
+        let help = "of Istio's kinds the security policies, DestinationRule and ServiceEntry are";
+        report.error_help(codes::UNSUPPORTED_KIND, &place, message, help);
+        return;
+    }
     match help {
         Some(help) => report.error_help(codes::UNKNOWN_KIND, &place, message, help),
         None => report.error(codes::UNKNOWN_KIND, &place, message),
     }
 }
+
+/// Istio's kinds that are known and not honoured.
+const ISTIO: &[&str] = &[
+    "EnvoyFilter",
+    "Gateway",
+    "ProxyConfig",
+    "Sidecar",
+    "Telemetry",
+    "VirtualService",
+    "WasmPlugin",
+    "WorkloadEntry",
+    "WorkloadGroup",
+];
 
 /// What to do instead of a kind that people know from clusters.
 fn instead_of(kind: &str) -> Option<String> {
@@ -271,11 +285,7 @@ fn instead_of(kind: &str) -> Option<String> {
         }
         "CronJob" => "nothing is started by the clock; create a Job when it is time",
         "NetworkPolicy" => "say who may call whom in an AuthorizationPolicy",
-        "Gateway" | "Ingress" | "HTTPRoute" | "GRPCRoute" | "VirtualService" | "Sidecar"
-        | "WorkloadEntry" | "WorkloadGroup" | "EnvoyFilter" | "ProxyConfig" | "WasmPlugin"
-        | "Telemetry" => {
-            "of Istio's kinds the security policies, DestinationRule and ServiceEntry are implemented"
-        }
+        "Ingress" | "HTTPRoute" | "GRPCRoute" => "services are called by their names in the mesh",
         "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => {
             "the API of one machine knows its few users by their certificates"
         }

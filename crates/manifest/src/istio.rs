@@ -313,6 +313,20 @@ pub struct JwtRule {
     pub forward_original_token: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub output_payload_to_header: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub output_claim_to_headers: Vec<Option<ClaimToHeader>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub space_delimited_claims: Vec<String>,
+}
+
+/// An entry of `outputClaimToHeaders`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClaimToHeader {
+    /// Header name.
+    pub header: String,
+    /// Name of the claim; dots go into objects.
+    pub claim: String,
 }
 
 /// An entry of `fromHeaders`.

@@ -26,12 +26,13 @@ mod tree;
 mod typed;
 mod value;
 
+pub use check::is_reserved_header;
 pub use crds::crds;
 pub use decode::{Decoded, Object, decode, validate_object};
 pub use defaults::apply_defaults;
 pub use istio::{
-    Action, AuthorizationPolicy, AuthorizationPolicySpec, Condition, DestinationRule,
-    DestinationRuleSpec, From, JwtHeader, JwtRule, Mtls, MtlsSetting, Operation,
+    Action, AuthorizationPolicy, AuthorizationPolicySpec, ClaimToHeader, Condition,
+    DestinationRule, DestinationRuleSpec, From, JwtHeader, JwtRule, Mtls, MtlsSetting, Operation,
     PeerAuthentication, PeerAuthenticationSpec, Provider, RequestAuthentication,
     RequestAuthenticationSpec, Rule, Source, Subset, TargetRef, TlsMode, TlsSettings, To,
     TrafficPolicy, WorkloadSelector,

@@ -14,7 +14,7 @@ pub mod inbound;
 pub mod mtls;
 mod policy_ref;
 mod scope;
-mod token_location;
+mod token;
 mod words;
 
 pub use attributes::{Attributes, HeaderFields, Http};
@@ -24,5 +24,5 @@ pub use decision::{Decision, Reason, RuleName, Shadow, Verdict};
 pub use mtls::EffectiveMtls;
 pub use policy_ref::PolicyRef;
 pub use scope::Scope;
-pub use token_location::carries_token;
+pub use token::{AcceptedToken, TokenRules, TokenVerdict, token_refusal};
 pub use words::words;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use palisade_model::{InboundPort, Matching, Metadata, ProxyConfig, ServiceRef};
-use palisade_policy::{Attributes, CompiledPolicies, Decision, Reason, Scope, Verdict};
+use palisade_policy::{Attributes, CompiledPolicies, Decision, Reason, Scope, TokenRules, Verdict};
 use palisade_types::{MtlsMode, OutboundTrafficPolicy, Protocol};
 
 pub(crate) use anywhere::{Anywhere, Said};
@@ -24,6 +24,8 @@ pub(crate) struct Active {
     /// What it was compiled from.
     pub(crate) config: ProxyConfig,
     policies: CompiledPolicies,
+    /// Which tokens requests to the workload may carry.
+    pub(crate) tokens: TokenRules,
     inbound: HashMap<u16, InboundPort>,
     services: HashMap<SocketAddr, Arc<Route>>,
     endpoints: HashMap<SocketAddr, (Arc<Route>, usize)>,
@@ -40,6 +42,7 @@ impl Active {
             labels: &config.workload.labels,
         };
         let policies = CompiledPolicies::compile(&config.inbound.policies, scope);
+        let tokens = TokenRules::compile(&config.inbound.request_authentications);
         let inbound = config.inbound.ports.iter().map(|port| (port.port, port.clone())).collect();
         let peers = config.peers.iter().map(|peer| (peer.address, peer.metadata.clone())).collect();
         let (mut services, mut endpoints) = (HashMap::new(), HashMap::new());
@@ -68,7 +71,7 @@ impl Active {
         }
         targets.forget_unused();
         let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
-        Self { config, policies, inbound, services, endpoints, anywhere, peers }
+        Self { config, policies, tokens, inbound, services, endpoints, anywhere, peers }
     }
 
     /// The generation that is acknowledged and recorded.

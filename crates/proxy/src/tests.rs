@@ -9,4 +9,5 @@ mod opaque;
 mod size;
 pub(crate) mod support;
 mod table;
+mod token;
 mod unknown;

@@ -42,7 +42,7 @@ pub(super) fn run(
         let server = Server { mesh: &case.mesh, workload: &case.workload, policies: &policies };
         let run = Run { server, request: &request, expectation: &case.expectation };
         let context = || format!("{}\nrequest: {}", case.policies, case.request);
-        report.add(run.outcome(&format!("{} ({})", case.name, case.group), deviations, context));
+        report.add(run.outcome(&format!("{} ({})", case.name, case.group), deviations, context)?);
     }
     Ok(())
 }
@@ -61,22 +61,23 @@ impl Run<'_> {
         name: &str,
         deviations: &Deviations,
         context: impl FnOnce() -> String,
-    ) -> Outcome {
-        let exchange = self.server.ask(self.request, &client(self.request, self.server.workload));
+    ) -> anyhow::Result<Outcome> {
+        let client = client(self.request, self.server.workload)?;
+        let exchange = self.server.ask(self.request, &client);
         match exchange {
-            Exchange::NeedsVerification => return Outcome::Skipped("a token must be verified"),
             Exchange::NoConnection { deviation: Some(deviation) }
                 if deviations.declares(deviation) =>
             {
-                return Outcome::Deviated(deviation.to_owned());
+                return Ok(Outcome::Deviated(deviation.to_owned()));
             }
             _ => {}
         }
         let (expected, got) = self.compare(&exchange);
         if expected == got {
-            return Outcome::Passed;
+            return Ok(Outcome::Passed);
         }
-        Outcome::Failed(Difference { name: name.to_owned(), expected, got, context: context() })
+        let name = name.to_owned();
+        Ok(Outcome::Failed(Difference { name, expected, got, context: context() }))
     }
 
     /// What is expected and what came out, of the facts that were recorded.
@@ -138,7 +139,7 @@ fn shadow_result(shadow: Option<&Shadow>, set: &str) -> Option<ShadowResult> {
 }
 
 /// The client that a request describes.
-fn client(request: &Request, workload: &Workload) -> Client {
+fn client(request: &Request, workload: &Workload) -> anyhow::Result<Client> {
     let sans = request.principal.as_slice();
     let http = workload.protocol != Protocol::Tcp && request.protocol.as_deref() != Some("tcp");
     let tls = (!sans.is_empty()).then(|| Tls {
@@ -155,15 +156,15 @@ fn client(request: &Request, workload: &Workload) -> Client {
             },
         }),
     });
-    let bytes = if http { request_bytes(request) } else { b"hello\n".to_vec() };
-    Client { tls, bytes }
+    let bytes = if http { request_bytes(request)? } else { b"hello\n".to_vec() };
+    Ok(Client { tls, bytes })
 }
 
 /// The request in HTTP/1.1; HTTP/2 means the same in other words.
-fn request_bytes(request: &Request) -> Vec<u8> {
+fn request_bytes(request: &Request) -> anyhow::Result<Vec<u8>> {
     let grpc = request.protocol.as_deref() == Some("grpc");
     let method = request.method.as_deref().unwrap_or(if grpc { "POST" } else { "GET" });
-    let token = Placement::of(request);
+    let token = Placement::of(request)?;
     let mut target = request.path.clone().unwrap_or_else(|| "/".to_owned());
     if let Some(parameter) = token.parameter {
         target.push(if target.contains('?') { '&' } else { '?' });
@@ -189,5 +190,5 @@ fn request_bytes(request: &Request) -> Vec<u8> {
         field(name, value);
     }
     text.push_str("\r\n");
-    text.into_bytes()
+    Ok(text.into_bytes())
 }

@@ -8,7 +8,8 @@ use palisade_http::{
     refusal::{Asked, Body, Refusal, Reply},
 };
 use palisade_policy::{
-    Attributes, Decision, HeaderFields, Http, Scope, carries_token, client_address,
+    AcceptedToken, Attributes, Decision, HeaderFields, Http, Scope, TokenVerdict, client_address,
+    token_refusal,
 };
 use palisade_types::{Mesh, MtlsMode};
 
@@ -40,8 +41,6 @@ pub(super) enum Exchange {
     Refused { refusal: Refusal, reply: Reply, decision: Option<Decision> },
     /// What was sent is no request.
     Unreadable(RequestError),
-    /// A token would have to be verified first.
-    NeedsVerification,
 }
 
 impl Server<'_> {
@@ -112,15 +111,16 @@ impl Server<'_> {
             headers: HeaderFields(&fields),
             claims: None,
         };
-        let mut claims = None;
-        if carries_token(self.policies.request(self.scope()).map(|(policy, _)| policy), &http) {
-            let raw = self.policies.request(self.scope()).map(|(_, raw)| raw);
-            claims = token::claims_of_valid(request, raw);
-            if claims.is_none() {
-                return Ok(Exchange::NeedsVerification);
+        let accepted = match self.policies.tokens(self.scope()).check(&http, token::now()) {
+            TokenVerdict::Missing => AcceptedToken::default(),
+            TokenVerdict::Accepted(accepted) => *accepted,
+            TokenVerdict::Refused(fault) => {
+                return Ok(refuse(token_refusal(fault, &http), None));
             }
-        }
-        http.claims = claims.as_ref();
+        };
+        let fields = accepted.headers(&fields);
+        http.headers = HeaderFields(&fields);
+        http.claims = accepted.claims.is_object().then_some(&accepted.claims);
         let mut attributes = self.attributes(request, &served.identities, &served.sni);
         attributes.remote_ip = client_address(
             attributes.remote_ip,
@@ -163,7 +163,7 @@ impl Exchange {
             Self::Refused { refusal: Refusal::Denied { .. }, .. } => Some(By::Authorization),
             Self::Refused { refusal: Refusal::Token { .. }, .. } => Some(By::RequestAuthentication),
             Self::Refused { refusal: Refusal::Path(_), .. } | Self::Unreadable(_) => Some(By::Http),
-            Self::Passed(_) | Self::NeedsVerification => None,
+            Self::Passed(_) => None,
         }
     }
 
@@ -173,7 +173,7 @@ impl Exchange {
             Self::Refused { reply, .. } => Some(reply.status),
             Self::Unreadable(error) => Some(LocalReply::to_error(*error).status),
             Self::Passed(_) => Some(200),
-            Self::NoConnection { .. } | Self::Tcp(_) | Self::NeedsVerification => None,
+            Self::NoConnection { .. } | Self::Tcp(_) => None,
         }
     }
 
@@ -188,7 +188,7 @@ impl Exchange {
         match self {
             Self::Tcp(decision) | Self::Passed(decision) => Some(decision),
             Self::Refused { decision, .. } => decision.as_ref(),
-            Self::NoConnection { .. } | Self::Unreadable(_) | Self::NeedsVerification => None,
+            Self::NoConnection { .. } | Self::Unreadable(_) => None,
         }
     }
 }

@@ -5,19 +5,20 @@ use palisade_manifest::{
     Action, AuthorizationPolicy, Document, PeerAuthentication, RequestAuthentication,
 };
 use palisade_policy::{
-    CompiledPolicies, Scope,
+    CompiledPolicies, Scope, TokenRules,
     mtls::{self, EffectiveMtls},
 };
 use palisade_types::Severity;
 use serde_json::Value;
+
+use super::token;
 
 /// The policies of a case by kind.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     authorization: Vec<AuthorizationPolicy>,
     peer: Vec<PeerAuthentication>,
-    /// With the object as written, which has what the type leaves out.
-    request: Vec<(RequestAuthentication, Value)>,
+    request: Vec<RequestAuthentication>,
 }
 
 impl Policies {
@@ -30,7 +31,7 @@ impl Policies {
                 }
                 Some("PeerAuthentication") => policies.peer.push(serde_json::from_value(document)?),
                 Some("RequestAuthentication") => {
-                    policies.request.push((serde_json::from_value(document.clone())?, document));
+                    policies.request.push(token::equip(serde_json::from_value(document)?));
                 }
                 kind => bail!("no policy is of kind {kind:?}"),
             }
@@ -53,15 +54,10 @@ impl Policies {
         mtls::effective(&self.peer, scope)
     }
 
-    /// The RequestAuthentications that apply, with the objects as written.
-    pub(super) fn request(
-        &self,
-        scope: Scope<'_>,
-    ) -> impl Iterator<Item = (&RequestAuthentication, &Value)> {
-        let applying = move |(policy, _): &&(RequestAuthentication, Value)| {
-            scope.selects_authentication(policy)
-        };
-        self.request.iter().filter(applying).map(|(policy, raw)| (policy, raw))
+    /// The RequestAuthentications that apply.
+    pub(super) fn tokens(&self, scope: Scope<'_>) -> TokenRules {
+        let applying = self.request.iter().filter(|policy| scope.selects_authentication(policy));
+        TokenRules::compile(applying)
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn run(
             let request = serde_json::from_value(case.request.clone())?;
             let run = Run { server, request: &request, expectation: &case.expectation };
             let context = || format!("{}\nrequest: {}", entry.policies, case.request);
-            report.add(run.outcome(&format!("{}[{index}]", entry.name), deviations, context));
+            report.add(run.outcome(&format!("{}[{index}]", entry.name), deviations, context)?);
         }
     }
     Ok(())

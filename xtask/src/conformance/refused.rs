@@ -2,9 +2,14 @@
 
 use palisade_http::{
     DateLine, LocalReply, Method, Persistence, ReplyTo, RequestError, SERVER_INBOUND,
-    refusal::{Asked, Framing, Refusal, Reply, TokenFault, realm},
+    refusal::{Asked, Framing, Refusal, Reply},
 };
-use palisade_policy::inbound::{RESET_DETAILS, RESET_FLAGS};
+use palisade_jwt::Fault;
+use palisade_policy::{
+    HeaderFields, Http,
+    inbound::{RESET_DETAILS, RESET_FLAGS},
+    token_refusal,
+};
 use palisade_types::{Mesh, MtlsMode, Protocol};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -82,22 +87,30 @@ fn observe(name: &str, http2: bool, policies: &Policies) -> anyhow::Result<Optio
                 "termination": refusal.details()});
             (json!({"error": "closed", "got": ""}), log)
         }),
-        Exchange::Passed(_) | Exchange::NoConnection { .. } | Exchange::NeedsVerification => None,
+        Exchange::Passed(_) | Exchange::NoConnection { .. } => None,
     })
 }
 
 fn bad_token(name: &str) -> Option<Refusal> {
     let (fault, authority, path) = match name {
-        "token expired" => (TokenFault::Expired, "server", "/y"),
-        "token malformed" => (TokenFault::Malformed, "server", "/y"),
-        "token of an unknown issuer" => (TokenFault::Issuer, "server", "/y"),
-        "token signature wrong" => (TokenFault::Signature, "server", "/y"),
-        "token audience wrong" => (TokenFault::Audience, "server", "/y"),
-        "token not yet valid" => (TokenFault::NotYetValid, "server", "/y"),
-        "gRPC, token expired" => (TokenFault::Expired, "100.64.6.1:8080", "/pkg.Svc/X"),
+        "token expired" => (Fault::Expired, "server", "/y"),
+        "token malformed" => (Fault::Form, "server", "/y"),
+        "token of an unknown issuer" => (Fault::Issuer, "server", "/y"),
+        "token signature wrong" => (Fault::Signature, "server", "/y"),
+        "token audience wrong" => (Fault::Audience, "server", "/y"),
+        "token not yet valid" => (Fault::NotYetValid, "server", "/y"),
+        "gRPC, token expired" => (Fault::Expired, "100.64.6.1:8080", "/pkg.Svc/X"),
         _ => return None,
     };
-    Some(Refusal::Token { fault, realm: realm("http", authority, path) })
+    let request = Http {
+        method: "GET",
+        path: Some(path),
+        authority,
+        scheme: "http",
+        headers: HeaderFields(&[]),
+        claims: None,
+    };
+    Some(token_refusal(fault, &request))
 }
 
 /// Connections to a STRICT port.

@@ -1,11 +1,55 @@
-//! The token of a request, as far as cases can be run without verifying one.
+//! The token of a request: signed by the runner, whose key every issuer has that the policies name
+//! without keys.
 
-use serde_json::Value;
+use std::{
+    sync::LazyLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use palisade_jwt::Signer;
+use palisade_manifest::RequestAuthentication;
+use serde_json::json;
 
 use super::case::{Request, TokenLocation};
 
-/// Stands for a signed token.
-const TOKEN: &str = "e30.e30.c2ln";
+static SIGNER: LazyLock<Signer> = LazyLock::new(Signer::generate);
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Gives the runner's key to rules without keys.
+pub(super) fn equip(mut policy: RequestAuthentication) -> RequestAuthentication {
+    for rule in policy.spec.jwt_rules.iter_mut().flatten() {
+        if rule.jwks.is_empty() && rule.jwks_uri.is_empty() {
+            rule.jwks = SIGNER.jwks();
+        }
+    }
+    policy
+}
+
+/// A token with these claims, and with the fault that the case names.
+fn signed(request: &Request) -> anyhow::Result<String> {
+    let mut claims = request.claims.clone().unwrap_or_else(|| json!({}));
+    if claims.get("exp").is_none() {
+        claims["exp"] = json!(now() + 3600);
+    }
+    Ok(match request.token.as_deref() {
+        None => SIGNER.sign(&claims),
+        Some("expired") => {
+            claims["exp"] = json!(now() - 3600);
+            SIGNER.sign(&claims)
+        }
+        Some("not-yet-valid") => {
+            claims["nbf"] = json!(now() + 3600);
+            SIGNER.sign(&claims)
+        }
+        Some("wrong-key") => Signer::generate().sign(&claims),
+        Some("malformed") => "not.a-token".to_owned(),
+        Some(other) => anyhow::bail!("no token is known that is `{other}`"),
+    })
+}
 
 /// Where the token of a request goes.
 #[derive(Debug, Default)]
@@ -17,71 +61,28 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    pub(super) fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> anyhow::Result<Self> {
         if request.claims.is_none() && request.token.is_none() {
-            return Self::default();
+            return Ok(Self::default());
         }
+        let token = signed(request)?;
         let field = |name: &str, value: String| Self {
             field: Some((name.to_owned(), value)),
             parameter: None,
         };
-        match request.token_location.clone() {
+        Ok(match request.token_location.clone() {
             Some(TokenLocation { param: Some(name), .. }) => {
-                Self { field: None, parameter: Some(format!("{name}={TOKEN}")) }
+                Self { field: None, parameter: Some(format!("{name}={token}")) }
             }
             Some(TokenLocation { cookie: Some(name), .. }) => {
-                field("cookie", format!("{name}={TOKEN}"))
+                field("cookie", format!("{name}={token}"))
             }
             Some(TokenLocation { header: Some(name), prefix, .. }) => {
-                field(&name, format!("{prefix}{TOKEN}"))
+                field(&name, format!("{prefix}{token}"))
             }
             Some(TokenLocation { header: None, .. }) | None => {
-                field("authorization", format!("Bearer {TOKEN}"))
+                field("authorization", format!("Bearer {token}"))
             }
-        }
-    }
-}
-
-/// The claims that policies see of a token that would be accepted for sure; none if that takes the
-/// token's verification to know: a fault, an issuer that no rule names, or audiences to compare.
-pub(super) fn claims_of_valid<'a>(
-    request: &Request,
-    authentications: impl Iterator<Item = &'a Value>,
-) -> Option<Value> {
-    if request.token.is_some() {
-        return None;
-    }
-    let mut claims = request.claims.clone()?;
-    let rules = authentications.filter_map(|policy| policy.pointer("/spec/jwtRules")?.as_array());
-    let rule = rules
-        .flatten()
-        .find(|rule| rule.get("issuer") == claims.get("iss") && rule.get("audiences").is_none())?;
-    let configured = rule.get("spaceDelimitedClaims").and_then(Value::as_array);
-    let configured = configured.into_iter().flatten().filter_map(Value::as_str);
-    for name in ["scope", "permission"].into_iter().chain(configured) {
-        if let Some(claim) = claims.get_mut(name)
-            && let Some(text) = claim.as_str()
-        {
-            *claim = text.split(' ').filter(|part| !part.is_empty()).collect();
-        }
-    }
-    Some(claims)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn listed_claims_are_split_at_spaces() {
-        let rule = json!({"issuer": "i", "spaceDelimitedClaims": ["roles"]});
-        let policy = json!({"spec": {"jwtRules": [rule]}});
-        let claims = json!({"iss": "i", "scope": "a b", "roles": "c", "other": "d e"});
-        let request = Request { claims: Some(claims), ..Request::default() };
-        let seen = claims_of_valid(&request, std::iter::once(&policy)).unwrap();
-        let split = json!({"iss": "i", "scope": ["a", "b"], "roles": ["c"], "other": "d e"});
-        assert_eq!(seen, split);
+        })
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn policy(spec: &Place<'_>, report: &mut Report) {
         for output in rule.list("outputClaimToHeaders") {
             output_claim(&output, report);
         }
+        if let Some(header) = rule.get("outputPayloadToHeader") {
+            reserved(&header, report);
+        }
         if let Some(timeout) = rule.get("timeout") {
             self::timeout(&timeout, report);
         }
@@ -44,6 +47,11 @@ fn keys(rule: &Place<'_>, report: &mut Report) {
     let (issuer, uri, jwks) = (rule.get("issuer"), rule.get("jwksUri"), rule.get("jwks"));
     if rule.text("issuer").is_empty() && rule.text("jwksUri").is_empty() {
         report.missing(rule, "issuer");
+    }
+    if uri.is_none() && rule.text("jwks").is_empty() {
+        let message = "the rule has no keys, so every token is refused";
+        let help = "write the issuer's keys in `jwks`; they are not asked for at the issuer";
+        report.error_help(codes::UNSUPPORTED, issuer.as_ref().unwrap_or(rule), message, help);
     }
     if let Some(issuer) = issuer.filter(|issuer| issuer.node.text() == Some("")) {
         report.error(codes::EMPTY, &issuer, "`issuer` is empty");
@@ -111,9 +119,38 @@ fn output_claim(output: &Place<'_>, report: &mut Report) {
             && !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         {
             report.error(codes::FORM, &place, format!("`{text}` is no name of a header"));
+        } else if key == "header" {
+            reserved(&place, report);
         }
     }
 }
+
+fn reserved(header: &Place<'_>, report: &mut Report) {
+    let Some(name) = header.node.text().filter(|name| is_reserved_header(name)) else { return };
+    let message = format!("`{name}` frames a message or vouches for a peer: no claim writes it");
+    report.error(codes::FORM, header, message);
+}
+
+/// Whether a header field, by its name in any case, frames a message or vouches for a peer.
+#[must_use]
+pub fn is_reserved_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("x-envoy") || RESERVED.contains(&name.as_str())
+}
+
+const RESERVED: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-client-cert",
+];
 
 fn timeout(timeout: &Place<'_>, report: &mut Report) {
     let Some(value) = timeout.node.text().and_then(go_duration) else { return };

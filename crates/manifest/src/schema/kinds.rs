@@ -18,8 +18,6 @@ pub struct Kind {
     pub names: Names,
     /// Whether its objects live in a namespace.
     pub namespaced: bool,
-    /// Why objects of this kind are refused although they are understood.
-    pub refused: Option<&'static str>,
     /// Whether it is defined by a CustomResourceDefinition.
     pub custom: bool,
     /// Its fields besides `apiVersion` and `kind`.
@@ -103,7 +101,6 @@ const fn kind(
         kind,
         names: Names { plural, singular, short: &[], categories: &[] },
         namespaced: true,
-        refused: None,
         custom: false,
         schema,
     }
@@ -127,11 +124,6 @@ impl Kind {
 
     const fn custom(mut self) -> Self {
         self.custom = true;
-        self
-    }
-
-    const fn refused(mut self, why: &'static str) -> Self {
-        self.refused = Some(why);
         self
     }
 }
@@ -236,7 +228,6 @@ static KINDS: &[Kind] = &[
     )
     .short(&["ra"])
     .categories(SECURITY)
-    .refused("tokens are not verified yet, so requests with bad tokens would pass")
     .custom(),
     kind(
         "networking.istio.io",

@@ -8,7 +8,7 @@ use super::{
     Condition, Explanation, Layer, LayerName, PathSeen, Question, Said, nearest::nearest, sentence,
 };
 use crate::{
-    Attributes, Decision, Forwarding, Http, PolicyRef, Reason, RuleName, Verdict, carries_token,
+    Attributes, Decision, Forwarding, Http, PolicyRef, Reason, RuleName, TokenRules, Verdict,
     client_address,
     compiled::{Traced, trace},
     inbound::{Admission, Hello, Speech, admit},
@@ -197,8 +197,8 @@ impl Told {
             self.say(LayerName::Jwt, Said::Denied, text, None);
             return Err((LayerName::Jwt, Some(401)));
         }
-        if carries_token(question.authentications, http) {
-            let text = "401: the token can't be verified without keys".to_owned();
+        if TokenRules::compile(question.authentications).finds_token(http) {
+            let text = "401: a token is not verified here; its claims count if given".to_owned();
             self.say(LayerName::Jwt, Said::Denied, text, None);
             return Err((LayerName::Jwt, Some(401)));
         }

@@ -1,15 +1,17 @@
 //! Whether a request to the workload may pass, and what is changed in it if it does. Nothing here waits:
 //! one request meets one configuration.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use palisade_http::{
-    Edits, Method, Name, NameSet, RequestHead,
-    normalize::normalize,
-    refusal::{Refusal, TokenFault, realm},
+    Edits, Method, Name, NameSet, RequestHead, normalize::normalize, refusal::Refusal,
 };
 use palisade_policy::{
-    Decision, Forwarding, HeaderFields, Http, Reason, RuleName, carries_token, client_address,
+    AcceptedToken, Decision, Forwarding, HeaderFields, Http, Reason, RuleName, TokenRules,
+    TokenVerdict, client_address, token_refusal,
 };
 use palisade_telemetry::{EdgeMetrics, RequestId};
 use smallvec::SmallVec;
@@ -97,8 +99,8 @@ pub(crate) fn request(
         None => None,
     };
     let path = normalized.as_deref();
-    let decision = match decide(active, connection, head, received, path) {
-        Ok(decision) => decision,
+    let (decision, token) = match decide(active, connection, head, received, path) {
+        Ok(decided) => decided,
         Err(refusal) => {
             judged.verdict = Verdict::Answer(Answer::Refused(refusal));
             return judged;
@@ -109,9 +111,12 @@ pub(crate) fn request(
         None if head.method() == Method::CONNECT => Verdict::Answer(Answer::NoRoute),
         None => {
             let mut edits = edits(connection, head, received);
-            if let Some(path) = path {
+            active.tokens.outputs().for_each(|name| edits.remove_named(name));
+            if let Some(path) = token.path.as_deref().or(path) {
                 edits.path(path);
             }
+            token.removed.iter().for_each(|name| edits.remove_named(name));
+            token.added.iter().for_each(|(name, value)| edits.set_named(name, value.as_bytes()));
             if head.field(received, Name::XRequestId).is_none() {
                 judged.id = Some(worker.request_ids.borrow_mut().make());
             }
@@ -129,24 +134,26 @@ pub(crate) fn request(
     judged
 }
 
-/// What the policies say about a request with this normalised path. A token that can't be verified refuses
-/// it before that.
+/// What the policies say about a request with this normalised path, and the token that it came with. A
+/// token that is not accepted refuses it before that.
 pub(crate) fn decide(
     active: &Active,
     connection: &Connection,
     head: &RequestHead,
     received: &[u8],
     path: Option<&str>,
-) -> Result<Decision, Refusal> {
-    let fields: SmallVec<[(&str, &[u8]); 24]> =
-        head.fields(received).filter(|(name, _)| !is_removed(name)).collect();
+) -> Result<(Decision, AcceptedToken), Refusal> {
+    let fields: SmallVec<[(&str, &[u8]); 24]> = head
+        .fields(received)
+        .filter(|(name, _)| !is_removed(name) && !is_output(&active.tokens, name))
+        .collect();
     let headers = HeaderFields(&fields);
     let source = connection.source.ip();
     let remote_ip = match head.field(received, Name::XForwardedFor) {
         Some(_) => client_address(source, Forwarding::Sidecar, headers.values("x-forwarded-for")),
         None => source,
     };
-    let http = Http {
+    let mut http = Http {
         method: head.method().as_str(),
         path,
         authority: head.authority(received),
@@ -154,11 +161,30 @@ pub(crate) fn decide(
         headers,
         claims: None,
     };
-    if carries_token(&active.config.inbound.request_authentications, &http) {
-        let realm = realm(http.scheme, http.authority, path.unwrap_or_default());
-        return Err(Refusal::Token { fault: TokenFault::Signature, realm });
+    if active.tokens.is_empty() {
+        let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
+        return Ok((decision, AcceptedToken::default()));
     }
-    Ok(active.decide(&connection.attributes(remote_ip, Some(http))))
+    let token = match active.tokens.check(&http, now()) {
+        TokenVerdict::Missing => AcceptedToken::default(),
+        TokenVerdict::Accepted(token) => *token,
+        TokenVerdict::Refused(fault) => return Err(token_refusal(fault, &http)),
+    };
+    let fields = token.headers(&fields);
+    http.headers = HeaderFields(&fields);
+    http.claims = token.claims.is_object().then_some(&token.claims);
+    let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
+    Ok((decision, token))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Whether claims are written to a field, so that nobody else may.
+fn is_output(tokens: &TokenRules, name: &str) -> bool {
+    tokens.outputs().any(|output| output.eq_ignore_ascii_case(name))
 }
 
 /// What is changed in a request that passes: nothing that a client says about itself survives.

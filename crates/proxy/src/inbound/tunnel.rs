@@ -68,7 +68,7 @@ impl Guard<'_> {
         let path = self.request.path.as_deref().or_else(|| self.head.path(received));
         self.connection.is_admitted(active)
             && judge::decide(active, self.connection, self.head, received, path)
-                .is_ok_and(|decision| decision.verdict == Verdict::Allow)
+                .is_ok_and(|(decision, _)| decision.verdict == Verdict::Allow)
     }
 }
 

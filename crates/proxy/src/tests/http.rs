@@ -367,17 +367,6 @@ async fn http2_is_refused_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_verified_is_refused() {
-    let server = Server { tokens: true, ..Server::default() };
-    let pair = pair(&server).await;
-    let mut stream = pair.connect().await;
-    let request = "GET /a?b HTTP/1.1\r\nhost: backend\r\nauthorization: Bearer a.b.c\r\n\r\n";
-    let got = ask(&mut stream, request).await;
-    assert_eq!((got.status(), got.body.as_str()), (401, "Jwt verification fails"));
-    assert_eq!(ask(&mut stream, &get("/")).await.status(), 200);
-}
-
-#[tokio::test]
 async fn a_policy_that_could_not_be_compiled_denies_everything() {
     let server = Server { unusable: vec!["AuthorizationPolicy/poc/x"], ..Server::default() };
     let pair = pair(&server).await;

@@ -135,7 +135,8 @@ pub(super) struct Server {
     pub(super) protocol: &'static str,
     pub(super) policies: Vec<Value>,
     pub(super) unusable: Vec<&'static str>,
-    pub(super) tokens: bool,
+    /// Which tokens are accepted.
+    pub(super) tokens: Option<Value>,
 }
 
 impl Default for Server {
@@ -146,23 +147,20 @@ impl Default for Server {
             protocol: "HTTP",
             policies: Vec::new(),
             unusable: Vec::new(),
-            tokens: false,
+            tokens: None,
         }
     }
 }
 
 impl Server {
     pub(super) fn config(&self, application: SocketAddr) -> ProxyConfig {
-        let authentications: Vec<Value> = self
-            .tokens
-            .then(|| {
-                json!({
-                    "metadata": {"name": "tokens", "namespace": "poc"},
-                    "spec": {"jwtRules": [{"issuer": "iss"}]},
-                })
+        let authentications = self.tokens.as_ref().map(|rule| {
+            json!({
+                "metadata": {"name": "tokens", "namespace": "poc"},
+                "spec": {"jwtRules": [rule]},
             })
-            .into_iter()
-            .collect();
+        });
+        let authentications: Vec<Value> = authentications.into_iter().collect();
         let mut config = config("backend", BACKEND, self.generation);
         config["inbound"] = json!({
             "mtls": {"default": self.mode},
