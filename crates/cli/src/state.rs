@@ -40,6 +40,12 @@ impl StateDir {
         self.0.join("up.lock")
     }
 
+    /// Which version of Palisade all else in here is for.
+    #[must_use]
+    pub fn format(&self) -> PathBuf {
+        self.0.join("format")
+    }
+
     /// What is wrong, once `up` has been told to run in the background or has failed.
     #[must_use]
     pub fn control_log(&self) -> PathBuf {

@@ -208,7 +208,7 @@ fn write_error(resource: &Resource, name: &str, error: &WriteError) -> ApiError 
     match error {
         WriteError::Exists => ApiError::already_exists(resource, name),
         WriteError::Changed => ApiError::conflict(resource, name),
-        WriteError::DiskFailed => ApiError::internal(error.to_string()),
+        WriteError::DiskFailed(_) => ApiError::internal(error.to_string()),
         WriteError::Overloaded => ApiError::unavailable(error.to_string()),
     }
 }

@@ -69,8 +69,8 @@ pub(crate) enum WriteError {
     #[error("the object has changed")]
     Changed,
     /// The disk failed before, so nothing more is taken.
-    #[error("the store's disk failed, so that nothing can be written until a restart")]
-    DiskFailed,
+    #[error("the store's disk failed: {0}; nothing can be written until a restart")]
+    DiskFailed(String),
     /// Writes come faster than the disk takes them.
     #[error("the store's disk can't keep up: too many writes are waiting")]
     Overloaded,

@@ -133,7 +133,7 @@ impl ContainerWorker {
         self.update(|container| {
             let termination = Termination {
                 exit_code: ended.exit_code,
-                reason: if ended.exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
+                reason: ended.reason().to_owned(),
                 message: ended.message,
                 started_at: ended.started_at,
                 finished_at: Timestamp::now(),

@@ -7,7 +7,8 @@ use palisade_net::Fabric;
 use tokio::sync::broadcast;
 
 use crate::{
-    address::Addresses, cluster::Cluster, events::Events, live::LiveContainers, logs::LogDirectory,
+    address::Addresses, cgroup::Cgroups, cluster::Cluster, events::Events, live::LiveContainers,
+    logs::LogDirectory,
 };
 
 /// The node, as its workers see it.
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub addresses: Addresses,
     /// The pods' network.
     pub fabric: Fabric,
+    /// Where containers are held to their limits.
+    pub cgroups: Option<Cgroups>,
     /// The palisade program.
     pub program: PathBuf,
     /// Where state is kept; hidden from containers.

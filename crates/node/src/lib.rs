@@ -6,6 +6,7 @@
 
 mod address;
 mod agent;
+mod cgroup;
 mod cluster;
 mod container;
 mod context;
@@ -17,6 +18,7 @@ mod images;
 mod internal;
 mod kubelet;
 mod launch;
+mod limits;
 mod live;
 mod logs;
 mod pod;
@@ -46,6 +48,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use cgroup::Cgroups;
 pub use internal::run_internal;
 
 use crate::{
@@ -67,6 +70,8 @@ pub struct NodeOptions {
     pub name: String,
     /// The network that pods are hung on.
     pub fabric: Fabric,
+    /// Where containers are held to their limits; none where that can't be.
+    pub cgroups: Option<Cgroups>,
     /// Who knows names outside the mesh, if there is a way out.
     pub resolver: Option<Resolver>,
 }
@@ -130,6 +135,7 @@ async fn run_with(
         live: LiveContainers::default(),
         addresses: Addresses::default(),
         fabric: options.fabric.clone(),
+        cgroups: options.cgroups,
         program: options.self_exe,
         state_dir: options.state_dir,
         changes: broadcast::channel(256).0,

@@ -168,7 +168,13 @@ impl PodWorker {
             let pod = self.pod.borrow().clone();
             let directory = self.context.pod_directory(&pod).join("etc");
             let fabric = self.context.fabric.clone();
-            let make = Sandbox::create(fabric, Arc::clone(address), Arc::clone(&pod), directory);
+            let make = Sandbox::create(
+                fabric,
+                Arc::clone(address),
+                Arc::clone(&pod),
+                directory,
+                self.context.cgroups.clone(),
+            );
             match make.await {
                 Ok(sandbox) => {
                     self.state.send_modify(|state| state.ip = Some(sandbox.ip()));

@@ -15,6 +15,7 @@ use palisade_sys::namespace::PodNamespaces;
 
 use crate::{
     address::Address,
+    cgroup::{Cgroups, PodCgroups},
     launch::own_path,
     spec::{Access, MountSpec},
 };
@@ -37,6 +38,7 @@ pub(crate) struct Sandbox {
     address: Arc<Address>,
     directory: PathBuf,
     fabric: Fabric,
+    cgroups: Option<PodCgroups>,
     /// The pod's hostname.
     pub hostname: String,
 }
@@ -48,8 +50,9 @@ impl Sandbox {
         address: Arc<Address>,
         pod: Arc<Pod>,
         directory: PathBuf,
+        cgroups: Option<Cgroups>,
     ) -> Result<Self, SandboxError> {
-        let make = move || Self::make(fabric, address, &pod, directory);
+        let make = move || Self::make(fabric, address, &pod, directory, cgroups);
         tokio::task::spawn_blocking(make).await.map_err(io::Error::other)?
     }
 
@@ -58,13 +61,16 @@ impl Sandbox {
         address: Arc<Address>,
         pod: &Pod,
         directory: PathBuf,
+        cgroups: Option<Cgroups>,
     ) -> Result<Self, SandboxError> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or("unknown");
+        let cgroups = cgroups.map(|cgroups| cgroups.pod(uid)).transpose()?;
         let hostname = hostname(pod);
         write_files(&directory, pod, &hostname, address.ip())?;
         let namespaces = PodNamespaces::create(&hostname)?;
         let redirect = if has_sidecar(pod) { Redirect::Sidecar } else { Redirect::None };
         let ip = address.ip();
-        let sandbox = Self { namespaces, address, directory, fabric, hostname };
+        let sandbox = Self { namespaces, address, directory, fabric, cgroups, hostname };
         sandbox.fabric.add_pod(ip, sandbox.namespaces.net.as_fd(), redirect)?;
         Ok(sandbox)
     }
@@ -72,6 +78,11 @@ impl Sandbox {
     /// The pod's address.
     pub(crate) fn ip(&self) -> Ipv4Addr {
         self.address.ip()
+    }
+
+    /// Where the pod's containers are held to their limits.
+    pub(crate) fn cgroups(&self) -> Option<&PodCgroups> {
+        self.cgroups.as_ref()
     }
 
     /// Paths by which a shim can enter the pod's namespaces.

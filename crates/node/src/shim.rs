@@ -8,7 +8,7 @@ mod root;
 
 use std::{
     convert::Infallible,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
@@ -34,6 +34,7 @@ pub(crate) fn container(spec: &Path, report: &Path) -> io::Result<u8> {
     }
     namespace::unshare_pid()?;
     supervise(report, || {
+        join(&spec.process.cgroups)?;
         namespace::unshare_mounts()?;
         root::enter(&spec.root)?;
         exec(&spec.process)
@@ -53,6 +54,7 @@ pub(crate) fn exec_in(spec: &Path, report: &Path) -> io::Result<u8> {
     // Takes effect for the child.
     namespace::enter(&open("pid")?)?;
     supervise(report, || {
+        join(&spec.process.cgroups)?;
         shared.iter().try_for_each(namespace::enter)?;
         namespace::enter(&mounts)?;
         exec(&spec.process)
@@ -85,6 +87,13 @@ fn supervise(mut report: File, start: impl FnOnce() -> io::Result<Infallible>) -
     report.write_all(&serde_json::to_vec(&outcome)?)?;
     drop(report);
     Ok(exit_code(child.wait()?))
+}
+
+/// Moves this process into control groups, before it can do anything that counts.
+fn join(doors: &[PathBuf]) -> io::Result<()> {
+    doors.iter().try_for_each(|door| {
+        context(fs::write(door, "0"), &format!("join the control group `{}`", door.display()))
+    })
 }
 
 /// Becomes the program, with nothing more than it should have.

@@ -73,6 +73,8 @@ pub(crate) struct ProcessSpec {
     pub privilege: Privilege,
     /// What standard input is.
     pub terminal: Terminal,
+    /// Files by which it joins its control groups.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What a process may do beyond an ordinary program.

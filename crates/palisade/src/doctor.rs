@@ -40,7 +40,7 @@ fn facts(state: &StateDir) -> Facts {
         sandbox,
         trials,
         programs: ["nft", "curl"]
-            .map(|program| (program.to_owned(), crate::up::is_installed(program)))
+            .map(|program| (program.to_owned(), crate::machine::is_installed(program)))
             .into(),
         api_port: api_port.err().map(|error| error.to_string()),
         open_files: rustix::process::getrlimit(Resource::Nofile).current,

@@ -2,6 +2,8 @@
 
 mod control;
 mod doctor;
+mod format;
+mod machine;
 mod request;
 mod sidecar;
 mod stage;

@@ -22,7 +22,7 @@ use palisade_net::{
     Fabric, GATEWAY,
     egress::{Egress, Resolver},
 };
-use palisade_node::NodeOptions;
+use palisade_node::{Cgroups, NodeOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,6 +55,9 @@ pub(crate) struct SupervisorArgs {
     /// Where events are logged.
     #[arg(long)]
     pub(crate) log: PathBuf,
+    /// Control groups to hold containers to their limits in.
+    #[arg(long)]
+    pub(crate) cgroup: Vec<PathBuf>,
     /// Log more.
     #[arg(long)]
     pub(crate) verbose: bool,
@@ -74,6 +77,9 @@ impl SupervisorArgs {
         };
         option("--egress", egress.into());
         option("--log", self.log.clone().into());
+        for cgroup in &self.cgroup {
+            option("--cgroup", cgroup.into());
+        }
         if let Some(port) = self.api_port {
             option("--api-port", port.to_string().into());
         }
@@ -197,6 +203,7 @@ impl Mesh {
             self_exe: std::env::current_exe()?,
             name: "palisade".to_owned(),
             fabric: self.fabric,
+            cgroups: (!self.args.cgroup.is_empty()).then(|| Cgroups::at(self.args.cgroup.clone())),
             resolver: self.resolver,
         };
         let node = tokio::spawn(palisade_node::run(node, self.shutdown.clone()));
@@ -335,10 +342,13 @@ fn listen_on_host(port: Option<u16>) -> Result<TcpListener> {
 fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     let fresh = path.with_extension("new");
-    let mut file =
-        File::options().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&fresh, path).with_context(|| format!("write `{}`", path.display()))
+    let write = || {
+        let mut options = File::options();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        options.open(&fresh)?.write_all(text.as_bytes())?;
+        std::fs::rename(&fresh, path)
+    };
+    write().with_context(|| format!("write `{}`", path.display()))
 }
 
 /// The API's usual port.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use palisade_cli::{CliError, Egress, Mesh, StateDir, Style, Target, UpArgs};
+use palisade_node::Cgroups;
 use palisade_sys::Supervisor;
 use rustix::{
     fs::{FlockOperation, flock},
@@ -22,6 +23,7 @@ use rustix::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    format, machine,
     stage::{Stage, StageReceiver},
     supervisor::SupervisorArgs,
 };
@@ -41,21 +43,28 @@ fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
     } else {
         palisade_cli::read_manifests(&args.manifests, &mut anstream::stderr())?
     };
-    require("nft", "redirects connections into sidecars", "nftables")?;
+    machine::require("nft", "redirects connections into sidecars", "nftables")?;
+    machine::allow_open_files()?;
     let state = StateDir::new(target.state_dir.as_deref());
+    format::check(&state)?;
     let _lock = lock(&state)?;
+    format::write(&state)?;
+    let cgroups = Cgroups::create();
     let runtime = crate::runtime()?;
-    let (supervisor, stages) = runtime.block_on(async { launch(&state, args) })?;
+    let (supervisor, stages) = runtime.block_on(async { launch(&state, args, &cgroups) })?;
     let stopping = CancellationToken::new();
     let outcome = runtime.block_on(async {
         crate::control::end_on_signal(stopping.clone())?;
         tokio::select! {
             () = stopping.cancelled() => Ok(()),
-            done = live(args, &state, &objects, stages, begin) => done,
+            done = live(args, &state, &objects, stages, Clock::start(begin), &cgroups) => done,
         }
     });
     supervisor.signal(Signal::TERM);
     let ended = supervisor.supervise().map_err(|e| trouble("wait for the supervisor")(e))?;
+    if let Ok(cgroups) = cgroups {
+        cgroups.remove();
+    }
     match (outcome, ended.success() || stopping.is_cancelled()) {
         (Ok(()), false) => Err(trouble("stop the mesh")(format!(
             "the supervisor ended with {ended}: see {}",
@@ -71,13 +80,14 @@ async fn live(
     state: &StateDir,
     objects: &[palisade_cli::Manifest],
     mut stages: StageReceiver,
-    begin: Instant,
+    mut clock: Clock,
+    cgroups: &Result<Cgroups, String>,
 ) -> Result<(), CliError> {
     let mut out = anstream::stdout();
-    let mut clock = Clock::start(begin);
     let port = started(&mut stages, &mut clock, args.timeout, state).await?;
     say(&mut out, &format!("API        https://127.0.0.1:{port}"))?;
     say(&mut out, &format!("kubeconfig {}", state.kubeconfig().display()))?;
+    say(&mut out, &format!("limits     {}", machine::limits(cgroups)))?;
     if args.egress == Egress::Host {
         say(&mut out, &format!("egress     {}", Style::Warning.paint(EGRESS_NOTICE)))?;
     }
@@ -161,7 +171,11 @@ async fn failed(stages: &mut StageReceiver) -> String {
     }
 }
 
-fn launch(state: &StateDir, args: &UpArgs) -> Result<(Supervisor, StageReceiver), CliError> {
+fn launch(
+    state: &StateDir,
+    args: &UpArgs,
+    cgroups: &Result<Cgroups, String>,
+) -> Result<(Supervisor, StageReceiver), CliError> {
     let run = state.path().join("run");
     private_dir(&run)?;
     let socket = run.join("up.sock");
@@ -174,6 +188,7 @@ fn launch(state: &StateDir, args: &UpArgs) -> Result<(Supervisor, StageReceiver)
         egress: args.egress,
         verbose: args.verbose,
         log: state.path().join(SUPERVISOR_LOG),
+        cgroup: cgroups.iter().flat_map(Cgroups::roots).cloned().collect(),
     };
     let exe = std::env::current_exe().map_err(|e| trouble("find this program")(e))?;
     let supervisor =
@@ -223,24 +238,7 @@ fn private_dir(path: &Path) -> Result<(), CliError> {
         .map_err(|e| trouble(&format!("create `{}`", path.display()))(e))
 }
 
-/// Looks for a program that the mesh runs.
-fn require(program: &str, purpose: &str, package: &str) -> Result<(), CliError> {
-    if is_installed(program) {
-        return Ok(());
-    }
-    Err(CliError::Trouble(format!(
-        "`{program}` is missing; it {purpose}: install your distribution's `{package}`"
-    )))
-}
-
-/// Whether there is such a program, on the path or where an ordinary user's path does not lead.
-pub(crate) fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    places.any(|directory| directory.join(program).is_file())
-}
-
-fn trouble<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> CliError {
+pub(crate) fn trouble<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> CliError {
     let what = what.to_owned();
     move |error| CliError::Trouble(format!("{what}: {error}"))
 }

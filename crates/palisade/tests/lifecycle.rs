@@ -106,6 +106,60 @@ spec:
     assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
 }
 
+#[test]
+fn a_state_directory_of_another_version_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, files, expected) in [
+        ("newer", &[("format", "999"), ("api", "x")][..], "newer palisade (format 999"),
+        ("older", &[("up.lock", "1"), ("api", "x")][..], "older palisade"),
+        ("foreign", &[("notes.txt", "x")][..], "is no state directory of a mesh"),
+    ] {
+        let state = directory.path().join(name);
+        fs::create_dir(&state).unwrap();
+        for (file, text) in files {
+            fs::write(state.join(file), text).unwrap();
+        }
+        let up =
+            Run::new(Command::new(BINARY).arg("--state-dir").arg(&state).args(["up", "--exit"]));
+        let up = up.code(2);
+        assert!(up.stderr.contains(expected) && up.stderr.contains("--state-dir"), "{up}");
+        let mut left: Vec<(String, String)> = fs::read_dir(&state)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, fs::read_to_string(path).unwrap())
+            })
+            .collect();
+        left.sort();
+        let mut before: Vec<_> =
+            files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        before.sort();
+        assert_eq!(left, before, "{name}");
+    }
+}
+
+#[test]
+fn a_machine_that_is_too_small_is_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let shell = |script: &str| {
+        let arguments = [BINARY, &state.display().to_string()].map(str::to_owned);
+        Run::new(Command::new("sh").args(["-c", script, "sh"]).args(arguments))
+    };
+    let few = shell(r#"ulimit -n 200; exec "$1" --state-dir "$2" up --exit"#).code(2);
+    assert!(few.stderr.contains("only 200 files may be open"), "{few}");
+    assert!(few.stderr.contains("ulimit -Hn"), "{few}");
+    let full = r#"exec unshare -rm sh -c 'mount -t tmpfs -o size=SIZE none "$2" && exec "$1" --state-dir "$2" up --exit' sh "$1" "$2""#;
+    for size in ["16k", "64k"] {
+        let full = shell(&full.replace("SIZE", size)).code(2);
+        assert!(full.stderr.contains("No space left on device"), "{size}: {full}");
+        assert!(full.stderr.contains(&state.display().to_string()), "{size}: {full}");
+    }
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+}
+
 /// Fails with the processes that still belong to a state directory.
 fn processes_of(state: &Path) -> Result<(), String> {
     let state = state.display().to_string();

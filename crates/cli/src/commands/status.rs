@@ -1,5 +1,7 @@
 //! `status`: whether the mesh runs, and its workloads.
 
+mod trouble;
+
 use std::io::Write;
 
 use jiff::Timestamp;
@@ -15,6 +17,7 @@ use crate::{
     output::age,
     table,
 };
+use trouble::{Trouble, in_columns, trouble_of, troubles};
 
 pub(crate) async fn run(
     target: &Target,
@@ -39,7 +42,13 @@ pub(crate) async fn run(
     writeln!(out, "The mesh in `{place}` runs.\n").during("print")?;
     let rows: Vec<Vec<String>> = pods.items.iter().map(row).collect();
     let header = ["NAMESPACE", "POD", "READY", "STATUS", "RESTARTS", "SIDECAR", "IP", "AGE"];
-    write!(out, "{}", table(&header, &rows)).during("print")
+    write!(out, "{}", table(&header, &rows)).during("print")?;
+    let troubles: Vec<Vec<String>> = pods.items.iter().flat_map(troubles).map(in_columns).collect();
+    if !troubles.is_empty() {
+        let header = ["POD", "CONTAINER", "TROUBLE", "RESTARTS", "LAST EXIT", "MESSAGE"];
+        write!(out, "\n{}", table(&header, &troubles)).during("print")?;
+    }
+    Ok(())
 }
 
 fn containers(pod: &Pod) -> Vec<&ContainerStatus> {
@@ -52,6 +61,11 @@ fn containers(pod: &Pod) -> Vec<&ContainerStatus> {
 fn reason(pod: &Pod) -> String {
     if pod.metadata.deletion_timestamp.is_some() {
         return "Terminating".to_owned();
+    }
+    let init = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    let failing = init.filter(|init| init.name != PROXY).find_map(trouble_of);
+    if let Some(reason) = failing {
+        return format!("Init:{reason}");
     }
     let waiting = containers(pod)
         .into_iter()
@@ -92,6 +106,7 @@ fn as_json(pod: &Pod) -> serde_json::Value {
         "ready": is_ready(pod),
         "status": reason(pod),
         "sidecar": sidecar.map(|container| container.ready),
+        "troubles": troubles(pod).iter().map(Trouble::as_json).collect::<Vec<_>>(),
         "ip": pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()),
     })
 }

@@ -22,7 +22,7 @@ pub(super) enum Outcome {
 impl Outcome {
     /// What has been decided, or is decided now.
     pub(super) fn of(job: &Job, count: &Count<'_>, now: Timestamp) -> Option<Self> {
-        let decided = conditions(job).iter().find_map(|condition| Self::decided(condition));
+        let decided = conditions(job).iter().find_map(Self::decided);
         decided.or_else(|| Self::now(job, count, now))
     }
 

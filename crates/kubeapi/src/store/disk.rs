@@ -9,10 +9,7 @@ use std::{
     fs,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     thread::JoinHandle,
 };
 
@@ -75,12 +72,15 @@ pub(crate) enum DiskError {
 /// Resolves when a write is on disk.
 #[derive(Debug)]
 #[must_use = "wait for it before a change is acknowledged, or drop it on purpose"]
-pub(crate) struct Receipt(oneshot::Receiver<()>);
+pub(crate) struct Receipt {
+    done: oneshot::Receiver<()>,
+    queue: Arc<Queue>,
+}
 
 impl Receipt {
     /// Waits until the write is on disk.
     pub(crate) async fn wait(self) -> Result<(), WriteError> {
-        self.0.await.map_err(|_| WriteError::DiskFailed)
+        self.done.await.map_err(|_| self.queue.failure())
     }
 }
 
@@ -101,7 +101,8 @@ pub(super) struct Disk {
 struct Queue {
     waiting: Mutex<Waiting>,
     more: Condvar,
-    failed: AtomicBool,
+    /// Why no more writes are taken.
+    failed: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -122,9 +123,9 @@ struct Write {
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Loaded), DiskError> {
         make_private(path).map_err(|source| DiskError::Io { path: path.to_owned(), source })?;
-        let fail = |source: redb::Error| DiskError::Database {
-            path: path.to_owned(),
-            source: source.into(),
+        let fail = |source: redb::Error| match source {
+            redb::Error::Io(source) => DiskError::Io { path: path.to_owned(), source },
+            source => DiskError::Database { path: path.to_owned(), source: source.into() },
         };
         let database = Database::create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.to_owned() },
@@ -135,18 +136,18 @@ impl Disk {
         let loaded = Loaded { version, objects };
         let queue = Arc::new(Queue::default());
         queue.waiting.lock().reserved = loaded.version + BLOCK;
-        let theirs = Arc::clone(&queue);
+        let (theirs, file) = (Arc::clone(&queue), path.to_owned());
         let thread = std::thread::Builder::new()
             .name("kubeapi-disk".to_owned())
-            .spawn(move || theirs.run(&database))
+            .spawn(move || theirs.run(&database, &file))
             .map_err(|source| DiskError::Io { path: path.to_owned(), source })?;
         Ok((Self { queue, thread: Some(thread) }, loaded))
     }
 
     /// Whether a write may be taken.
     pub(super) fn check(&self) -> Result<(), WriteError> {
-        if self.queue.failed.load(Ordering::Acquire) {
-            return Err(WriteError::DiskFailed);
+        if self.queue.failed.get().is_some() {
+            return Err(self.queue.failure());
         }
         if self.queue.waiting.lock().writes.len() >= MAX_WAITING {
             return Err(WriteError::Overloaded);
@@ -166,11 +167,11 @@ impl Disk {
 
     /// Queues a write, or a removal.
     pub(super) fn write(&self, key: &Key, object: Option<Arc<Object>>) -> Receipt {
-        let (done, receipt) = oneshot::channel();
+        let (done, written) = oneshot::channel();
         let key = format!("{}\0{}\0{}", key.resource, key.namespace, key.name);
         self.queue.waiting.lock().writes.push(Write { key, object, done });
         self.queue.more.notify_one();
-        Receipt(receipt)
+        Receipt { done: written, queue: Arc::clone(&self.queue) }
     }
 }
 
@@ -187,11 +188,17 @@ impl Drop for Disk {
 }
 
 impl Queue {
-    fn run(&self, database: &Database) {
+    /// Why a write was not taken, or is not known to be on disk.
+    fn failure(&self) -> WriteError {
+        let why = self.failed.get().map_or("it was closed", String::as_str);
+        WriteError::DiskFailed(why.to_owned())
+    }
+
+    fn run(&self, database: &Database, path: &Path) {
         while let Some((writes, ceiling)) = self.next() {
             if let Err(error) = commit(database, &writes, ceiling) {
                 tracing::error!(%error, "the store's disk failed: no more writes are taken");
-                self.failed.store(true, Ordering::Release);
+                let _ = self.failed.set(format!("`{}`: {error}", path.display()));
                 self.waiting.lock().writes.clear();
                 return;
             }

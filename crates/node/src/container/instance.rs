@@ -23,12 +23,25 @@ pub(crate) struct Ended {
     pub exit_code: i32,
     pub started_at: Timestamp,
     pub message: Option<String>,
+    /// Whether it was killed since it used more memory than it may.
+    pub out_of_memory: bool,
+}
+
+impl Ended {
+    pub(super) fn reason(&self) -> &'static str {
+        match self.exit_code {
+            0 => "Completed",
+            _ if self.out_of_memory => "OOMKilled",
+            _ => "Error",
+        }
+    }
 }
 
 impl ContainerWorker {
     /// Starts an instance and stays with it until it has ended.
     pub(super) async fn run_instance(&mut self, prepared: Prepared) -> Result<Ended, Problem> {
-        let Prepared { spec, streams, container } = prepared;
+        let Prepared { spec, streams, container, cgroups } = prepared;
+        let killed = cgroups.killed();
         let pod = self.pod.borrow().clone();
         let (namespace, name, _) = identity(&pod);
         let key = (namespace.to_owned(), name.to_owned(), container.name.clone());
@@ -43,7 +56,8 @@ impl ContainerWorker {
         let exit_code = self.attend(&mut running, &container, &spec.process).await;
         self.context.live.remove(&key);
         pump.finish().await;
-        Ok(Ended { exit_code, started_at, message: None })
+        let out_of_memory = cgroups.killed() > killed;
+        Ok(Ended { exit_code, started_at, message: None, out_of_memory })
     }
 
     /// Notes that an instance runs; its number.

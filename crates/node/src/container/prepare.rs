@@ -5,10 +5,12 @@ use palisade_sys::privilege::has_many_ids;
 
 use super::{ContainerWorker, Problem, Retry};
 use crate::{
+    cgroup::ContainerCgroups,
     env,
     events::Kind,
     image::{self, NOBODY, Resolved, Wanted},
     launch::Streams,
+    limits::Limits,
     sandbox::SIDECAR,
     spec::{ContainerSpec, Privilege, ProcessSpec, RootSpec, Terminal},
 };
@@ -18,6 +20,7 @@ pub(crate) struct Prepared {
     pub spec: ContainerSpec,
     pub streams: Streams,
     pub container: Container,
+    pub cgroups: ContainerCgroups,
 }
 
 impl ContainerWorker {
@@ -36,6 +39,7 @@ impl ContainerWorker {
         let message = format!("Container image \"{image}\" already present on machine");
         self.event(Kind::Normal, "Pulled", message);
         let terminal = container.tty == Some(true);
+        let cgroups = self.cgroups(&container)?;
         let process = ProcessSpec {
             command: resolved.command,
             env: self.whole_environment(variables.clone(), terminal),
@@ -43,6 +47,7 @@ impl ContainerWorker {
             identity: has_many_ids().then(|| user(&pod, &container, resolved.user)),
             privilege: privilege(&container, resolved.id),
             terminal: if terminal { Terminal::Controlling } else { Terminal::None },
+            cgroups: cgroups.doors(),
         };
         let declared = container.volume_mounts.as_deref().unwrap_or_default();
         let volumes = self.volumes.mounts(&pod, declared, &variables);
@@ -60,7 +65,16 @@ impl ContainerWorker {
             (false, true) => Streams::InputAndOutput,
             (false, false) => Streams::Output,
         };
-        Ok(Prepared { spec, streams, container })
+        Ok(Prepared { spec, streams, container, cgroups })
+    }
+
+    fn cgroups(&self, container: &Container) -> Result<ContainerCgroups, Problem> {
+        let Some(pod) = self.sandbox.cgroups() else { return Ok(ContainerCgroups::default()) };
+        pod.container(&container.name, Limits::of(container)).map_err(|error| Problem {
+            reason: "CreateContainerError",
+            message: error.to_string(),
+            retry: Retry::BackOff,
+        })
     }
 
     fn resolve(

@@ -62,6 +62,7 @@ impl Machine {
             self_exe: program(),
             name: "palisade".to_owned(),
             fabric,
+            cgroups: None,
         };
         let client = client(&options).await.unwrap();
         let node = tokio::spawn(run(options, shutdown.clone()));

@@ -148,10 +148,8 @@ pub(super) static CONTAINER: Object = object(
         f("ports", Objects(&CONTAINER_PORT)).merge(&["containerPort", "protocol"]),
         f("readinessProbe", Obj(&PROBE)),
         f("resizePolicy", Objects(&CONTAINER_RESIZE_POLICY))
-            .ignored("Palisade does not limit what containers use"),
-        f("resources", Obj(&RESOURCE_REQUIREMENTS))
-            .default(Lit::Empty)
-            .ignored("Palisade does not limit what containers use"),
+            .ignored("limits of a container that runs stay as they are"),
+        f("resources", Obj(&RESOURCE_REQUIREMENTS)).default(Lit::Empty),
         f("restartPolicy", Str),
         f("securityContext", Obj(&SECURITY_CONTEXT)),
         f("startupProbe", Obj(&PROBE)),

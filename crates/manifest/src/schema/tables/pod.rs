@@ -126,7 +126,7 @@ pub(super) static POD_SPEC: Object = object(
         f("nodeName", Str),
         f("nodeSelector", Map(&Str)).ignored("this machine is the only node"),
         f("os", Obj(&POD_OS)).ignored("pods run on Linux"),
-        f("overhead", Map(&Quantity)).ignored("Palisade does not limit what containers use"),
+        f("overhead", Map(&Quantity)).ignored("limits are those of containers"),
         f("preemptionPolicy", Enum(&["PreemptLowerPriority", "Never"]))
             .ignored_unless(Lit::Str("PreemptLowerPriority"), "this machine is the only node"),
         f("priority", Int32).ignored("this machine is the only node"),
@@ -134,8 +134,7 @@ pub(super) static POD_SPEC: Object = object(
         f("readinessGates", Objects(&POD_READINESS_GATE))
             .ignored("only probes decide whether a pod is ready"),
         f("resourceClaims", List(&Any)).merge(&["name"]).refused("there are no devices to claim"),
-        f("resources", Obj(&RESOURCE_REQUIREMENTS))
-            .ignored("Palisade does not limit what containers use"),
+        f("resources", Obj(&RESOURCE_REQUIREMENTS)).ignored("limits are those of containers"),
         f("restartPolicy", Enum(&["Always", "OnFailure", "Never"])).default(Lit::Str("Always")),
         f("runtimeClassName", Str)
             .refused("there is no other container runtime to isolate the pod with"),

@@ -1,0 +1,152 @@
+//! Pods and Jobs from beginning to end, as kubectl and `status` show them.
+
+use std::time::Duration;
+
+use palisade_testkit::{Mesh, eventually};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
+const SOON: Duration = Duration::from_secs(60);
+
+/// A namespace whose pods have sidecars.
+const NAMESPACE: &str = "apiVersion: v1
+kind: Namespace
+metadata: {name: work, labels: {istio-injection: enabled}}
+";
+
+fn mesh() -> Mesh {
+    let mesh = Mesh::with(BINARY).start();
+    mesh.kubectl_apply(NAMESPACE).ok();
+    mesh
+}
+
+fn pod(name: &str, more: &str, script: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: work, labels: {{sidecar.istio.io/inject: 'false'}}}}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: app
+    image: busybox
+    command: [sh, -c, '{script}']
+{more}"
+    )
+}
+
+#[test]
+fn jobs_end_though_their_pods_have_sidecars() {
+    let mesh = mesh();
+    let job = |name: &str, more: &str, script: &str| {
+        format!(
+            "apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}, namespace: work}}
+spec:
+{more}
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{{name: app, image: busybox, command: [sh, -c, '{script}']}}]
+"
+        )
+    };
+    let work = |args: &[&str]| mesh.kubectl(&[&["-n", "work"], args].concat());
+    mesh.kubectl_apply(&job("greet", "  completions: 3\n  parallelism: 2", "echo hello")).ok();
+    mesh.kubectl_apply(&job("fail", "  backoffLimit: 0", "exit 3")).ok();
+    mesh.kubectl_apply(&job("late", "  activeDeadlineSeconds: 1", "exec sleep 600")).ok();
+    work(&["create", "job", "once", "--image=busybox", "--", "true"]).ok();
+    for name in ["greet", "once"] {
+        work(&["wait", "--for=condition=complete", &format!("job/{name}"), "--timeout=60s"]).ok();
+    }
+    for name in ["fail", "late"] {
+        work(&["wait", "--for=condition=failed", &format!("job/{name}"), "--timeout=60s"]).ok();
+    }
+    let jobs = work(&["get", "jobs", "--no-headers"]).ok();
+    let rows: Vec<String> = jobs
+        .lines()
+        .map(|row| row.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        rows,
+        ["fail Failed 0/1", "greet Complete 3/3", "late Failed 0/1", "once Complete 1/1"]
+    );
+    let proxies = "jsonpath={.items[*].spec.initContainers[*].name}";
+    assert_eq!(
+        work(&["get", "pods", "-l", "job-name=greet", "-o", proxies])
+            .ok()
+            .matches("istio-proxy")
+            .count(),
+        3
+    );
+    let phases = "jsonpath={.items[*].status.phase}";
+    assert_eq!(
+        work(&["get", "pods", "-l", "job-name=greet", "-o", phases]).ok(),
+        "Succeeded Succeeded Succeeded"
+    );
+    assert_eq!(work(&["logs", "job/once", "-c", "once"]).ok(), "");
+    for (name, told) in [
+        ("greet", "Job completed"),
+        ("fail", "Job has reached the specified backoff limit"),
+        ("late", "Job was active longer than specified deadline"),
+    ] {
+        let described = work(&["describe", "job", name]).ok();
+        assert!(described.contains(told) && described.contains("SuccessfulCreate"), "{described}");
+    }
+    work(&["delete", "job", "--all", "--timeout=60s"]).ok();
+    eventually("the pods of jobs are gone", SOON, || {
+        let pods = work(&["get", "pods", "--no-headers"]).ok();
+        if pods.is_empty() { Ok(()) } else { Err(pods) }
+    });
+}
+
+#[test]
+fn a_crash_loop_is_seen_by_everybody() {
+    let mesh = mesh();
+    let crash = pod("crash", "", "exit 3").replace("Never", "Always");
+    mesh.kubectl_apply(&crash).ok();
+    eventually("status shows the loop", SOON, || {
+        let status = mesh.palisade(&["status"]).ok();
+        let words =
+            ["work/crash", "CrashLoopBackOff", "3 (Error)", "back-off 10s restarting failed"];
+        if words.iter().all(|word| status.contains(word)) { Ok(()) } else { Err(status) }
+    });
+    eventually("kubectl shows the same event once, counted", SOON, || {
+        let described = mesh.kubectl(&["-n", "work", "describe", "pod", "crash"]).ok();
+        let started: Vec<&str> =
+            described.lines().filter(|line| line.contains("Container started")).collect();
+        let backs_off = described.contains("Back-off restarting failed container app in pod crash");
+        let is_counted = matches!(started.as_slice(), [line] if line.contains("(x"));
+        if backs_off && is_counted { Ok(()) } else { Err(described) }
+    });
+}
+
+#[test]
+fn pods_are_held_to_their_limits() {
+    let mesh = mesh();
+    if !rustix::process::geteuid().is_root() {
+        assert!(mesh.printed().contains("limits     "), "{}", mesh.printed());
+        return;
+    }
+    assert!(mesh.printed().contains("held to their limits"), "{}", mesh.printed());
+    let limits = "    resources: {limits: {memory: 32Mi, cpu: 500m}}\n";
+    let greedy = mesh.kubectl_apply(&pod("greedy", limits, "exec tail /dev/zero"));
+    assert_eq!(greedy.stderr, "", "limits are honoured, so nothing warns");
+    greedy.ok();
+    let bomb = "n=0; while sleep 300 & do n=$((n+1)); echo $n; done";
+    mesh.kubectl_apply(&pod("bomb", "", bomb)).ok();
+    mesh.kubectl_apply(&pod("calm", "", "echo calm")).ok();
+    let ended = |name: &str| {
+        eventually(&format!("{name} has ended"), SOON, || {
+            let path = "jsonpath={.status.containerStatuses[0].state.terminated.reason}";
+            let run = mesh.kubectl(&["-n", "work", "get", "pod", name, "-o", path]).ok();
+            if run.is_empty() { Err(run) } else { Ok(run) }
+        })
+    };
+    assert_eq!(ended("greedy"), "OOMKilled");
+    assert_eq!(ended("bomb"), "Error");
+    assert_eq!(ended("calm"), "Completed");
+    let started = mesh.kubectl(&["-n", "work", "logs", "bomb", "--tail=20"]).ok();
+    let started: u32 = started.lines().filter_map(|line| line.parse().ok()).max().unwrap();
+    assert!((900..1024).contains(&started), "{started}");
+}
