@@ -15,7 +15,7 @@ use self::random::Random;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Cases of wrong policies
-    #[arg(long, default_value = "examples/wrong-policies/cases.yaml")]
+    #[arg(long, default_value = "docs/wrong-policies.yaml")]
     cases: PathBuf,
     /// Random mutations to score
     #[arg(long, default_value_t = 1000)]
