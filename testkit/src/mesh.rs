@@ -207,6 +207,18 @@ impl Mesh {
         Run::with_input(&mut command, program).ok()
     }
 
+    /// What the sidecar of a pod answers on its admin port, such as `deploy/backend.poc-mesh` to
+    /// `stats/prometheus`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn sidecar(&self, pod: &str, path: &str) -> String {
+        let request =
+            ["exec", pod, "-c", "istio-proxy", "--", "palisade", "internal", "request", path];
+        self.palisade(&request).ok()
+    }
+
     /// Runs curl in a pod, and gives its exit code and the HTTP status (`000` if none).
     pub fn curl(&self, from: &str, args: &[&str]) -> (i32, String) {
         let mut line = vec!["exec", from, "--", "curl", "-s", "-m", "10", "-o", "/dev/null"];

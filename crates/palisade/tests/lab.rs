@@ -115,19 +115,7 @@ Applied PeerAuthentication:
             other => Err(format!("{other:?}")),
         }
     });
-    let records = mesh
-        .palisade(&[
-            "exec",
-            "deploy/backend",
-            "-c",
-            "istio-proxy",
-            "--",
-            "palisade",
-            "internal",
-            "request",
-            "decisions",
-        ])
-        .ok();
+    let records = mesh.sidecar("deploy/backend", "decisions");
     assert!(records.contains("\"principal\":null"), "{records}");
 }
 

@@ -188,19 +188,7 @@ fn the_applications_403_is_not_a_policys_403() {
     });
     let by_policy: Vec<&str> = log.lines().filter(|line| line.contains("rbac_access")).collect();
     assert!(by_policy.iter().all(|line| !line.contains("via_upstream")), "{log}");
-    let metrics = mesh
-        .palisade(&[
-            "exec",
-            "deploy/backend.poc-mesh",
-            "-c",
-            "istio-proxy",
-            "--",
-            "palisade",
-            "internal",
-            "request",
-            "stats/prometheus",
-        ])
-        .ok();
+    let metrics = mesh.sidecar("deploy/backend.poc-mesh", "stats/prometheus");
     let denied: Vec<&str> = metrics
         .lines()
         .filter(|line| line.starts_with("palisade_authz_decisions_total"))

@@ -192,20 +192,9 @@ fn sidecars_decide_as_is_explained() {
         let name = from.trim_start_matches("deploy/").trim_end_matches(".poc-mesh");
         let command = ["exec", "-n", "poc-mesh", &format!("deploy/{name}"), "--", "curl", "-s"];
         mesh.palisade(&[&command[..], &sent[..]].concat()).ok();
-        let records = mesh.palisade(&[
-            "exec",
-            "-n",
-            "poc-mesh",
-            "deploy/backend",
-            "-c",
-            "istio-proxy",
-            "--",
-            "palisade",
-            "internal",
-            "request",
-            &format!("decisions?request_id={id}"),
-        ]);
-        let records: Vec<Value> = serde_json::from_str(&records.ok()).unwrap();
+        let records =
+            mesh.sidecar("deploy/backend.poc-mesh", &format!("decisions?request_id={id}"));
+        let records: Vec<Value> = serde_json::from_str(&records).unwrap();
         let record = &records[0];
 
         let asked = [
