@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cells::{Counter, Histogram},
@@ -47,7 +48,8 @@ pub struct DecisionLabels<'a> {
 }
 
 /// Yes or no.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Let through.
     Allow,
@@ -56,7 +58,8 @@ pub enum Verdict {
 }
 
 /// Whether a decision took effect.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// It did.
     Enforced,

@@ -1,10 +1,14 @@
 //! The values of Istio's standard labels: who talked to whom, and how it ended. Kiali drops a series that
 //! lacks a grouping label, so what is not known is `unknown`, never empty.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
 
 /// Which sidecar counts.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reporter {
     /// The client's.
     Source,
@@ -13,7 +17,8 @@ pub enum Reporter {
 }
 
 /// One end of a connection.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Party {
     /// Name of the owning workload.
     pub workload: Arc<str>,
@@ -34,7 +39,8 @@ pub struct Party {
 }
 
 /// The service that was asked for.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Service {
     /// Fully qualified host.
     pub host: Arc<str>,
@@ -45,7 +51,8 @@ pub struct Service {
 }
 
 /// Whether the connection was protected, as far as the reporter may say (Istio's client side may not).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Security {
     /// Mutual TLS.
     MutualTls,
@@ -56,7 +63,8 @@ pub enum Security {
 }
 
 /// Who talks to whom: the labels that stay the same for all requests of a connection to a service.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Edge {
     /// Which sidecar counts.
     pub reporter: Reporter,
@@ -71,7 +79,8 @@ pub struct Edge {
 }
 
 /// What a request was and how it ended: the labels that differ from request to request.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// What was spoken.
     pub protocol: RequestProtocol,
@@ -84,7 +93,8 @@ pub struct Outcome {
 }
 
 /// What a request speaks.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RequestProtocol {
     /// HTTP other than gRPC.
     Http,
@@ -156,6 +166,37 @@ impl fmt::Display for ResponseFlags {
         f.write_str(&text)
     }
 }
+
+impl FromStr for ResponseFlags {
+    type Err = UnknownFlag;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFlag> {
+        if text == "-" {
+            return Ok(Self::NONE);
+        }
+        text.split(',').try_fold(Self::NONE, |flags, name| {
+            let known = FLAG_NAMES.iter().find(|(_, known)| *known == name);
+            known.map(|(flag, _)| flags.and(*flag)).ok_or_else(|| UnknownFlag(name.to_owned()))
+        })
+    }
+}
+
+impl Serialize for ResponseFlags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResponseFlags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// No response flag of Envoy's has this name.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{0}` is no response flag")]
+pub struct UnknownFlag(pub String);
 
 const FLAG_NAMES: [(ResponseFlags, &str); 13] = [
     (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, "DC"),

@@ -1,5 +1,5 @@
-//! What a sidecar tells about itself: metrics under Istio's names, the access log in Istio's format, and records of
-//! authorization decisions.
+//! What a sidecar tells about itself: metrics under Istio's names, the access log in Istio's format, records of
+//! authorization decisions, and reports of all this to the control plane.
 //!
 //! Telling must cost a request next to nothing and must never make it wait: metric handles are resolved
 //! once per edge ([`Shard::edge`]) and add to the worker's own atomics; log lines and decision records go into
@@ -14,6 +14,7 @@ mod edge;
 mod exposition;
 mod labels;
 mod metrics;
+mod report;
 mod request_id;
 mod scrape;
 
@@ -27,6 +28,11 @@ pub use edge::{DecisionLabels, EdgeMetrics, Mode, RequestSize, Verdict};
 pub use exposition::{CONTENT_TYPE, Exposition, Kind, Labels};
 pub use labels::{
     Edge, Outcome, Party, Reporter, RequestProtocol, ResponseFlags, Security, Service, UNKNOWN,
+    UnknownFlag,
 };
 pub use metrics::{Dropped, MetricLimits, Metrics, Shard};
+pub use report::{
+    CertificateState, ConnectionDelta, DURATION_BOUNDS_US, DecisionDelta, EdgeReport, FeedLine,
+    Lost, RejectedHandshake, Report, ReportingWorkload, RequestDelta, WorkloadReport,
+};
 pub use request_id::{RequestId, RequestIds};
