@@ -37,6 +37,8 @@ pub(crate) struct ContainerWorker {
     pub sandbox: Arc<Sandbox>,
     pub volumes: Arc<Volumes>,
     pub stop: watch::Receiver<Option<Stop>>,
+    /// Cancelled once the first attempt to start it is over, its first hook included.
+    pub begun: CancellationToken,
 }
 
 /// The pod's end of a [`ContainerWorker`].
@@ -44,6 +46,7 @@ pub(crate) struct ContainerWorker {
 pub(crate) struct Handle {
     pub place: Place,
     stop: watch::Sender<Option<Stop>>,
+    begun: CancellationToken,
     finished: CancellationToken,
 }
 
@@ -52,12 +55,12 @@ impl Handle {
     pub(crate) fn start(worker: ContainerWorker, stop: watch::Sender<Option<Stop>>) -> Self {
         let finished = CancellationToken::new();
         let guard = finished.clone().drop_guard();
-        let place = worker.place;
+        let (place, begun) = (worker.place, worker.begun.clone());
         tokio::spawn(async move {
             worker.run().await;
             drop(guard);
         });
-        Self { place, stop, finished }
+        Self { place, stop, begun, finished }
     }
 
     /// Tells the container to stop, or to stop sooner than it was told before.
@@ -65,6 +68,14 @@ impl Handle {
         self.stop.send_modify(|current| {
             *current = Some(current.map_or(stop, |before| before.and(stop)));
         });
+    }
+
+    /// Waits until the first attempt to start it is over, its `postStart` hook included.
+    pub(crate) async fn begun(&self) {
+        tokio::select! {
+            () = self.begun.cancelled() => {}
+            () = self.finished.cancelled() => {}
+        }
     }
 
     /// Waits until it has ended and will not be started again.
@@ -81,7 +92,9 @@ impl ContainerWorker {
                 return self.never_started();
             }
             let began = Instant::now();
-            match self.attempt().await {
+            let outcome = self.attempt().await;
+            self.begun.cancel();
+            match outcome {
                 Ok(ended) => {
                     let stopping = self.stop.borrow().is_some();
                     let code = ended.exit_code;

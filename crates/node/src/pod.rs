@@ -14,6 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     address::Address,
@@ -139,7 +140,8 @@ impl PodWorker {
         let count = self.pod.borrow().spec.as_ref().map_or(0, |spec| spec.containers.len());
         self.update_waiting("ContainerCreating");
         for index in 0..count {
-            self.start(Place::Main(index), &sandbox, &volumes);
+            // One after the other: whoever is listed first may prepare things for the next.
+            self.start(Place::Main(index), &sandbox, &volumes).begun().await;
         }
         for container in &self.containers {
             if let Place::Main(_) = container.place {
@@ -223,8 +225,8 @@ impl PodWorker {
         let init = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
         for (index, container) in init.into_iter().flatten().enumerate() {
             let place = Place::Init(index);
-            self.start(place, sandbox, volumes);
             let mut state = self.state.subscribe();
+            let handle = self.start(place, sandbox, volumes);
             if is_sidecar(container) {
                 let started = state.wait_for(|state| {
                     state.container(place).is_some_and(|container| {
@@ -235,9 +237,7 @@ impl PodWorker {
                 let _ = started.await;
                 continue;
             }
-            if let Some(handle) = self.containers.last() {
-                handle.finished().await;
-            }
+            handle.finished().await;
             let state = state.borrow();
             let end = state.container(place).and_then(|container| container.termination());
             if end.is_none_or(|end| end.exit_code != 0) {
@@ -247,7 +247,7 @@ impl PodWorker {
         true
     }
 
-    fn start(&mut self, place: Place, sandbox: &Arc<Sandbox>, volumes: &Arc<Volumes>) {
+    fn start(&mut self, place: Place, sandbox: &Arc<Sandbox>, volumes: &Arc<Volumes>) -> &Handle {
         let (sender, stop) = watch::channel(None);
         let worker = ContainerWorker {
             context: Arc::clone(&self.context),
@@ -257,8 +257,9 @@ impl PodWorker {
             sandbox: Arc::clone(sandbox),
             volumes: Arc::clone(volumes),
             stop,
+            begun: CancellationToken::new(),
         };
-        self.containers.push(Handle::start(worker, sender));
+        self.containers.push_mut(Handle::start(worker, sender))
     }
 
     /// Ends applications first, then sidecars, the last one first. Hooks of all are run at once.

@@ -6,7 +6,10 @@ use std::{
     io::{Seek, Write},
     os::{
         fd::AsFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::{
+            fs::{DirBuilderExt, OpenOptionsExt},
+            process::ExitStatusExt,
+        },
     },
     path::Path,
     process::ExitCode,
@@ -60,12 +63,12 @@ fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
             done = live(args, &state, &objects, stages, Clock::start(begin), &cgroups) => done,
         }
     });
-    supervisor.signal(Signal::TERM);
-    let ended = supervisor.supervise().map_err(|e| trouble("wait for the supervisor")(e))?;
+    let ended = supervisor.end(STOP_TIMEOUT).map_err(trouble("wait for the supervisor"))?;
     if let Ok(cgroups) = cgroups {
         cgroups.remove();
     }
-    match (outcome, ended.success() || stopping.is_cancelled()) {
+    let killed = ended.signal() == Some(Signal::KILL.as_raw());
+    match (outcome, ended.success() || stopping.is_cancelled() && !killed) {
         (Ok(()), false) => Err(trouble("stop the mesh")(format!(
             "the supervisor ended with {ended}: see {}",
             state.path().join(SUPERVISOR_LOG).display()
@@ -283,5 +286,7 @@ const EGRESS_NOTICE: &str =
     "pods can connect to whatever this machine can reach, but for itself (--egress host)";
 const SUPERVISOR_LOG: &str = "supervisor.log";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the supervisor has to end: more than its pods and the control plane take together.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a mesh whose `up` was killed may take to vanish.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,11 @@
 //! Beginnings and ends: twice, killed, again, side by side, and on nothing.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use palisade_testkit::{Mesh, Run, eventually, repository};
 
@@ -158,6 +163,67 @@ fn a_machine_that_is_too_small_is_said_to_be() {
         assert!(full.stderr.contains(&state.display().to_string()), "{size}: {full}");
     }
     eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+}
+
+#[test]
+fn what_ends_by_itself_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = |script: &str, wrap: fn(&str) -> String| {
+        let spec = format!(
+            "{{restartPolicy: Never, containers: [{{name: app, image: busybox, command: [sh, -c, '{script}']}}]}}"
+        );
+        let file = directory.path().join("work.yaml");
+        fs::write(&file, wrap(&spec)).unwrap();
+        let state = directory.path().join("state");
+        let palisade = || {
+            let mut command = Command::new(BINARY);
+            command.arg("--state-dir").arg(&state);
+            command
+        };
+        let run = Run::new(palisade().args(["up", "--exit"]).arg(file));
+        Run::new(palisade().args(["down", "--purge"])).ok();
+        run
+    };
+    let pod = |spec: &str| {
+        format!("{{apiVersion: v1, kind: Pod, metadata: {{name: work}}, spec: {spec}}}")
+    };
+    let job = |spec: &str| {
+        format!(
+            "{{apiVersion: batch/v1, kind: Job, metadata: {{name: work}}, spec: {{backoffLimit: 0, template: {{spec: {spec}}}}}}}"
+        )
+    };
+    for wrap in [pod, job] {
+        up("echo done", wrap).ok();
+        let failed = up("echo one; echo two; exit 3", wrap).code(1);
+        assert!(failed.stderr.contains("`work` failed: "), "{failed}");
+        assert!(failed.stderr.contains(":\n    one\n    two\n"), "{failed}");
+    }
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_killed_and_said_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut command = Command::new(BINARY);
+    command.arg("--state-dir").arg(&state).args(["up", "--exit", "--timeout", "2s"]);
+    let up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let supervisor = eventually("the supervisor runs", Duration::from_secs(30), || {
+        child_of(up.id()).ok_or_else(|| "not yet".to_owned())
+    });
+    rustix::process::kill_process(supervisor, rustix::process::Signal::STOP).unwrap();
+    let output = up.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let log = state.join("supervisor.log").display().to_string();
+    assert!(said.contains("not ready after 2 s") && said.contains(&log), "{said}");
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+}
+
+/// A process that this one has started.
+fn child_of(parent: u32) -> Option<rustix::process::Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let first = children.split_whitespace().next()?.parse().ok()?;
+    rustix::process::Pid::from_raw(first)
 }
 
 /// Fails with the processes that still belong to a state directory.

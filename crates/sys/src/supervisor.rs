@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     ptr,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -136,9 +137,31 @@ impl Supervisor {
             if let Some(status) = self.try_wait(WaitOptions::NOHANG)? {
                 return Ok(status);
             }
-            if let Some(signal) = SignalMask::wait()? {
+            if let Some(signal) = SignalMask::wait(None)? {
                 self.signal(signal);
             }
+        }
+    }
+
+    /// Asks it to end (SIGTERM), and kills it when it has not ended after `grace`. Signals that
+    /// would be forwarded have no effect meanwhile: it has been told already.
+    ///
+    /// # Errors
+    /// When signals or the child can't be waited for.
+    pub fn end(self, grace: Duration) -> io::Result<ExitStatus> {
+        let _restore = SignalMask::block_forwarded()?;
+        let deadline = Instant::now() + grace;
+        self.signal(Signal::TERM);
+        loop {
+            if let Some(status) = self.try_wait(WaitOptions::NOHANG)? {
+                return Ok(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.signal(Signal::KILL);
+                return self.wait();
+            }
+            SignalMask::wait(Some(left))?;
         }
     }
 
@@ -313,13 +336,21 @@ impl SignalMask {
         if result == 0 { Ok(Self(before)) } else { Err(io::Error::from_raw_os_error(result)) }
     }
 
-    /// The next signal to pass on; `None` when a child changed state.
-    fn wait() -> io::Result<Option<Signal>> {
-        let mut signal = 0;
-        // SAFETY: the set is initialised and blocked, the result has room for one signal.
-        let result = unsafe { libc::sigwait(&Self::waited_for(), &mut signal) };
-        if result != 0 {
-            return Err(io::Error::from_raw_os_error(result));
+    /// The next signal to pass on; `None` when a child changed state or `limit` is over.
+    fn wait(limit: Option<Duration>) -> io::Result<Option<Signal>> {
+        let limit = limit.map(|limit| libc::timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: the set is initialised and blocked; the limit is null or lives for the call.
+        let signal = unsafe { libc::sigtimedwait(&Self::waited_for(), ptr::null_mut(), limit) };
+        if signal < 0 {
+            let error = io::Error::last_os_error();
+            return match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::INTR) => Ok(None),
+                _ => Err(error),
+            };
         }
         Ok(Signal::from_named_raw(signal).filter(|&signal| signal != Signal::CHILD))
     }

@@ -2,31 +2,32 @@
 
 use std::{io::Write, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{
-    apply::{Applied, is_mesh_config},
-    target::is_ready,
-};
-use crate::{CliError, Mesh, error::During};
+mod workload;
 
-/// Waits until applied deployments and pods are ready, and applied policies in force.
+use super::apply::{Applied, is_mesh_config};
+use crate::{CliError, Mesh};
+
+/// Waits until applied deployments, pods and Jobs are ready or have done their work, and applied
+/// policies are in force.
 ///
 /// # Errors
-/// When that is not so in time; says what is missing.
+/// When a pod or Job has failed for good, with what it said last; when the rest is not so in time,
+/// with what is missing.
 pub async fn ready(mesh: &Mesh, applied: &[Applied], timeout: Duration) -> Result<(), CliError> {
     let deadline = Instant::now() + timeout;
     let mut progress = Progress::default();
     for object in applied {
         loop {
-            let missing = match object.kind.as_str() {
-                "Deployment" => deployment(mesh, object).await?,
-                "Pod" => pod(mesh, object).await?,
-                _ => None,
+            let missing = match workload::look(mesh, object).await? {
+                workload::Progress::Done => break,
+                workload::Progress::Waiting(missing) => missing,
+                workload::Progress::Failed(failure) => {
+                    return Err(workload::failed(mesh, &object.namespace, failure).await);
+                }
             };
-            let Some(missing) = missing else { break };
             if Instant::now() > deadline {
                 let seconds = timeout.as_secs();
                 return Err(CliError::No(format!("not ready after {seconds} s: {missing}")));
@@ -73,29 +74,6 @@ pub(crate) async fn in_force(
         }
     }
     Ok(last)
-}
-
-async fn deployment(mesh: &Mesh, object: &Applied) -> Result<Option<String>, CliError> {
-    let name = &object.name;
-    let found = mesh.api::<Deployment>(&object.namespace).get_opt(name).await;
-    let Some(found) = found.during(format!("get deployment `{name}`"))? else {
-        return Ok(Some(format!("deployment `{name}` is gone")));
-    };
-    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let status = found.status.unwrap_or_default();
-    let seen = status.observed_generation >= found.metadata.generation;
-    let updated = status.updated_replicas.unwrap_or_default();
-    let ready = status.ready_replicas.unwrap_or_default();
-    let settled = seen && updated == wanted && ready == wanted;
-    Ok((!settled).then(|| format!("deployment `{name}` has {ready} of {wanted} pods ready")))
-}
-
-async fn pod(mesh: &Mesh, object: &Applied) -> Result<Option<String>, CliError> {
-    let name = &object.name;
-    let found = mesh.api::<Pod>(&object.namespace).get_opt(name).await;
-    let found = found.during(format!("get pod `{name}`"))?;
-    let settled = found.as_ref().is_some_and(is_ready);
-    Ok((!settled).then(|| format!("pod `{name}` is not ready")))
 }
 
 /// Says what is waited for, once a second from the first second on.

@@ -148,6 +148,7 @@ impl ContainerWorker {
         if !self.post_start(container, (pid, process)).await {
             return Unfit::PostStart;
         }
+        self.begun.cancel();
         self.probe(container, pid, process).await
     }
 

@@ -169,6 +169,44 @@ fn a_failed_start_hook_ends_the_container() {
 }
 
 #[test]
+fn containers_start_one_after_the_other() {
+    on_machine("lifecycle", "containers_start_one_after_the_other", async |machine| {
+        let slow = json!({ "postStart": { "exec": { "command": [
+            "sh", "-c", "sleep 1; echo first postStart >> /shared/told",
+        ] } } });
+        let unfit =
+            json!({ "postStart": { "exec": { "command": ["sh", "-c", "sleep 1; exit 1"] } } });
+        let says = |name: &str| format!("echo {name} >> /shared/told; exec sleep 600");
+        let containers = [
+            teller("first", &says("first"), slow),
+            teller("second", "exec sleep 600", unfit),
+            teller("third", &says("third"), json!(null)),
+        ];
+        let spec = json!({
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [{ "name": "shared", "emptyDir": {} }],
+            "initContainers": [witness()],
+            "containers": containers,
+        });
+        machine.create("ordered", spec).await;
+        let pod = machine
+            .wait("ordered", "running", |pod| {
+                pod["status"]["containerStatuses"][2]["ready"] == true
+            })
+            .await;
+        let second = &pod["status"]["containerStatuses"][1]["state"]["terminated"];
+        assert_ne!(second["exitCode"], 0, "killed before the third was started: {second}");
+        assert_eq!(
+            machine.wait_event("ordered", "FailedPostStartHook").await,
+            "PostStartHook failed"
+        );
+        assert_eq!(machine.told_until_gone("ordered").await, "first\nfirst postStart\nthird\n");
+        machine.stop().await;
+    });
+}
+
+#[test]
 fn pods_end_by_their_deadline_or_with_their_applications() {
     let name = "pods_end_by_their_deadline_or_with_their_applications";
     on_machine("lifecycle", name, async |machine| {
