@@ -323,9 +323,24 @@ pub struct ControlArgs {
     /// Register the Service `istiod` with the address to listen on, as there is no pod behind it
     #[arg(long)]
     pub register_service: bool,
+    /// Where requests of its own go: `own` network, the `mesh` of one machine, or beyond it through
+    /// the supervisor's SOCKET
+    #[arg(long, value_name = "own|mesh|SOCKET", default_value = "own", value_parser = parse_network)]
+    pub network: ControlNetwork,
     /// Log more
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// Networks of a control plane.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ControlNetwork {
+    /// The one that its process lives in.
+    Own,
+    /// The pods and services of a mesh on one machine, and its name server.
+    Mesh,
+    /// That, and what the supervisor behind this socket reaches.
+    MeshAndHost(PathBuf),
 }
 
 /// `proxy`.
@@ -345,6 +360,15 @@ pub enum ProxyRole {
     /// Beside a workload.
     #[default]
     Sidecar,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form of a parser of values")]
+fn parse_network(text: &str) -> Result<ControlNetwork, std::convert::Infallible> {
+    Ok(match text {
+        "own" => ControlNetwork::Own,
+        "mesh" => ControlNetwork::Mesh,
+        socket => ControlNetwork::MeshAndHost(socket.into()),
+    })
 }
 
 /// Reads `250ms`, `90s`, `30m`, `24h`, `7d`, or Go's `24h0m0s`.

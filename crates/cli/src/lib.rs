@@ -13,7 +13,9 @@ mod report;
 mod state;
 mod workbench;
 
-pub use args::{Cli, Command, ControlArgs, Egress, Format, ProxyArgs, Target, UpArgs};
+pub use args::{
+    Cli, Command, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, Target, UpArgs,
+};
 pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
 pub use doctor::{Facts, Trial, doctor};
 pub use error::CliError;

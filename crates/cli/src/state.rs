@@ -75,4 +75,10 @@ impl StateDir {
     pub fn kubelet_socket(&self) -> PathBuf {
         self.0.join("run").join("kubelet.sock")
     }
+
+    /// Socket on which the supervisor connects to the outside for the control plane.
+    #[must_use]
+    pub fn dialer_socket(&self) -> PathBuf {
+        self.0.join("run").join("dialer.sock")
+    }
 }

@@ -14,6 +14,7 @@ mod kinds;
 mod kubernetes;
 mod metrics;
 mod monitoring;
+mod network;
 mod registration;
 mod roots;
 mod run;
@@ -25,4 +26,5 @@ mod webhooks;
 
 pub use authority::AuthorityFilesError;
 pub use kubernetes::ClientError;
+pub use network::{ConnectError, Network, OwnNetwork, connect};
 pub use run::{ControlOptions, RunError, run};

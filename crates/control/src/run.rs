@@ -30,6 +30,7 @@ use crate::{
     kubernetes::{self, ClientError},
     metrics::Metrics,
     monitoring::Monitoring,
+    network::{Network, OwnNetwork},
     registration::{self, Addresses, GRPC_PORT, MONITORING_PORT, SERVICE, WEBHOOK_PORT},
     roots,
     server::Server,
@@ -60,10 +61,12 @@ pub struct ControlOptions {
     pub proxy_image: String,
     /// Whether to create Service and EndpointSlice, which on a cluster a Deployment brings.
     pub register_service: bool,
+    /// Where requests of its own go: what [`connect`](crate::connect) takes.
+    pub network: Arc<dyn Network>,
 }
 
 impl ControlOptions {
-    /// Istio's ports and namespace, certificates of 24 h, no Service.
+    /// Istio's ports and namespace, certificates of 24 h, no Service, the process's own network.
     #[must_use]
     pub fn new(kubeconfig: PathBuf, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
         Self {
@@ -77,6 +80,7 @@ impl ControlOptions {
             svid_ttl: DEFAULT_LIFETIME,
             proxy_image: concat!("palisade.dev/proxy:", env!("CARGO_PKG_VERSION")).to_owned(),
             register_service: false,
+            network: Arc::new(OwnNetwork),
         }
     }
 }

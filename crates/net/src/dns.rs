@@ -3,6 +3,7 @@
 //! [`respond`] is pure. Names outside the zone do not exist where there is no way out of the mesh
 //! that an address could be used for; else the host's name servers are asked. Nothing is cached.
 
+mod lookup;
 mod server;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
@@ -17,6 +18,7 @@ use hickory_proto::{
 
 use crate::egress::Egress;
 
+pub use lookup::lookup;
 pub use server::DnsServer;
 
 /// What names stand for. Built anew when services change.

@@ -3,7 +3,9 @@
 //! There is no link to the host's network. A connection to an address outside ends at a listener
 //! in the infrastructure namespace, and a [`Forwarder`] in the host's namespace makes the
 //! connection outside for it; a [`Resolver`] asks the host's name servers. Only TCP and DNS leave.
+//! A [`Dialer`] does the same for the mesh's own processes.
 
+mod dialer;
 mod forwarder;
 mod relay;
 mod resolver;
@@ -11,10 +13,12 @@ mod route;
 
 use std::net::Ipv4Addr;
 
-use crate::fabric::{POD_CIDR, SERVICE_CIDR};
+use crate::fabric::{POD_CIDR, SERVICE_CIDR, is_inside};
 
+pub use dialer::{Dialer, dial};
 pub use forwarder::Forwarder;
 pub use resolver::Resolver;
+pub(crate) use resolver::{over_tcp, over_udp};
 
 /// Whether pods reach addresses outside the mesh.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,11 +46,8 @@ pub(crate) const CLOSED: [(Ipv4Addr, u8, &str); 10] = [
 
 /// Why an address is never reached through the host; none if it may be.
 fn closed(address: Ipv4Addr) -> Option<&'static str> {
-    let inside = |network: Ipv4Addr, bits: u8| {
-        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or_default();
-        address.to_bits() & mask == network.to_bits()
-    };
-    CLOSED.iter().find(|(network, bits, _)| inside(*network, *bits)).map(|(_, _, what)| *what)
+    let found = CLOSED.iter().find(|(network, bits, _)| is_inside(address, (*network, *bits)));
+    found.map(|(_, _, what)| *what)
 }
 
 /// Port of the node's address at which connections to the outside end. Pods reach it only by a

@@ -32,6 +32,17 @@ pub const POD_CIDR: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 244, 0, 0), 16);
 /// Network and prefix length of services.
 pub const SERVICE_CIDR: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
+/// Whether an address is a pod's, a service's or the node's.
+#[must_use]
+pub fn is_of_mesh(address: Ipv4Addr) -> bool {
+    [POD_CIDR, SERVICE_CIDR].into_iter().any(|network| is_inside(address, network))
+}
+
+pub(crate) fn is_inside(address: Ipv4Addr, (network, bits): (Ipv4Addr, u8)) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or_default();
+    address.to_bits() & mask == network.to_bits()
+}
+
 /// Whether a pod's connections go through a sidecar.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Redirect {

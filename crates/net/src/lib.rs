@@ -11,7 +11,7 @@ mod link;
 mod nft;
 pub mod rules;
 
-pub use fabric::{Fabric, FabricError, GATEWAY, POD_CIDR, Redirect, SERVICE_CIDR};
+pub use fabric::{Fabric, FabricError, GATEWAY, POD_CIDR, Redirect, SERVICE_CIDR, is_of_mesh};
 pub use link::LinkError;
 pub use nft::NftError;
 pub use rules::{ServiceRoute, Transport};

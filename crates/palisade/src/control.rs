@@ -6,12 +6,15 @@ use palisade_cli::{CliError, ControlArgs};
 use palisade_control::ControlOptions;
 use tokio_util::sync::CancellationToken;
 
+use crate::network;
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: &ControlArgs) -> ExitCode {
     log_to(std::io::stderr, args.verbose);
     let mut options = ControlOptions::new(args.api.clone(), args.ca_dir.clone(), args.listen);
     options.svid_ttl = args.svid_ttl;
     options.register_service = args.register_service;
+    options.network = network::of(&args.network);
     crate::conclude(crate::runtime().and_then(|runtime| {
         runtime.block_on(async {
             let shutdown = CancellationToken::new();

@@ -20,7 +20,7 @@ use palisade_cli::{CliError, StateDir};
 use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
 use palisade_net::{
     Fabric, GATEWAY,
-    egress::{Egress, Resolver},
+    egress::{Dialer, Egress, Resolver},
 };
 use palisade_node::{Cgroups, NodeOptions};
 use tokio_util::sync::CancellationToken;
@@ -125,7 +125,10 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
 
     let shutdown = CancellationToken::new();
     let runtime = crate::runtime()?;
-    let resolver = way_out(&fabric, egress, runtime.handle())?;
+    let resolver = match egress {
+        Egress::Refused => None,
+        Egress::Host => Some(way_out(&fabric, args, &runtime)?),
+    };
     runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
     let (done, ended) = tokio::sync::oneshot::channel();
     let mesh = Mesh { args: args.clone(), fabric, resolver, host, shutdown: shutdown.clone() };
@@ -137,22 +140,22 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     runtime.block_on(ended).context("the mesh thread panicked")?
 }
 
-/// Lets pods out through `host`, the runtime of the main thread, if they may.
+/// Lets pods and the control plane out through `host`, the runtime of the main thread.
 fn way_out(
     fabric: &Fabric,
-    egress: Egress,
-    host: &tokio::runtime::Handle,
-) -> Result<Option<Resolver>> {
-    if egress == Egress::Refused {
-        return Ok(None);
-    }
+    args: &SupervisorArgs,
+    host: &tokio::runtime::Runtime,
+) -> Result<Resolver> {
     let forwarder = fabric.forwarder()?;
+    let socket = StateDir::new(Some(&args.state_dir)).dialer_socket();
+    let dialer = host.block_on(async { Dialer::listen(&socket) });
+    host.spawn(dialer.with_context(|| format!("listen on `{}`", socket.display()))?.serve());
     host.spawn(async move {
         if let Err(error) = forwarder.serve().await {
             tracing::error!(%error, "the way out of the mesh has ended");
         }
     });
-    Ok(Some(Resolver::new(host.clone())))
+    Ok(Resolver::new(host.handle().clone()))
 }
 
 /// What runs in the mesh's own network.
@@ -270,6 +273,10 @@ async fn keep_control_running(
 
 fn start_control(args: &SupervisorArgs, state: &StateDir) -> Result<tokio::process::Child> {
     let log = File::options().create(true).append(true).open(state.control_log())?;
+    let network = match args.egress {
+        palisade_cli::Egress::None => "mesh".into(),
+        palisade_cli::Egress::Host => state.dialer_socket(),
+    };
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command
         .arg("control")
@@ -279,6 +286,8 @@ fn start_control(args: &SupervisorArgs, state: &StateDir) -> Result<tokio::proce
         .arg(state.ca())
         .args(["--listen", &GATEWAY.to_string(), "--register-service"])
         .args(["--svid-ttl", &format!("{}s", args.svid_ttl)])
+        .arg("--network")
+        .arg(network)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);

@@ -139,7 +139,7 @@ async fn connection(mut stream: TcpStream, names: &Names) -> io::Result<()> {
     }
 }
 
-const PORT: u16 = 53;
+pub(super) const PORT: u16 = 53;
 const MAX_QUERY: usize = 4096;
 const MAX_CONNECTIONS: usize = 64;
 const MAX_AGE: Duration = Duration::from_secs(10);

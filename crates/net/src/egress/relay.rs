@@ -29,7 +29,7 @@ pub(super) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(what) => write!(f, "this address is closed to pods ({what})"),
+            Self::Closed(what) => write!(f, "this address is closed to the mesh ({what})"),
             Self::Host => f.write_str("this address is the host's own, or the host has no route"),
             Self::Connect(error) => write!(f, "the host can't connect: {error}"),
         }
@@ -63,7 +63,8 @@ pub(super) async fn relay(mut pod: TcpStream, destination: SocketAddrV4) -> Resu
     Ok(())
 }
 
-async fn connect(destination: SocketAddrV4) -> Result<TcpStream, Refusal> {
+/// Connects to what pods and the mesh's own processes may reach outside.
+pub(super) async fn connect(destination: SocketAddrV4) -> Result<TcpStream, Refusal> {
     permitted(*destination.ip()).await?;
     let socket = TcpSocket::new_v4().map_err(Refusal::Connect)?;
     match timeout(CONNECT_TIMEOUT, socket.connect(SocketAddr::V4(destination))).await {

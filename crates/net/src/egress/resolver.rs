@@ -60,7 +60,8 @@ async fn ask_in_turn(query: &[u8], channel: Channel) -> Option<Vec<u8>> {
     None
 }
 
-async fn over_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+/// The answer to a query, asked in a datagram.
+pub(crate) async fn over_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -79,7 +80,8 @@ async fn over_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+/// The answer to a query, asked over a connection.
+pub(crate) async fn over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), query].concat()).await?;
