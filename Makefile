@@ -16,8 +16,9 @@ demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 test: tools ## format, lints, licences, unit, conformance and end-to-end tests
 	$(CARGO) xtask ci
 
-test-long: test ## and again as a user without privileges, all that makes a sandbox
+test-long: test ## and again as a user without privileges, all that makes a sandbox; and Envoy on fresh random policies
 	scripts/test-rootless
+	$(CARGO) xtask envoy-diff --pairs 100000
 
 nft: ## nftables and curl, which a mesh on this machine uses
 	@command -v nft >/dev/null && command -v curl >/dev/null || scripts/install-packages nftables curl

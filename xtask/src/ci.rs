@@ -15,6 +15,8 @@ const STEPS: &[(&str, &[&str])] = &[
         &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
     ("faults named", &["cargo", "xtask", "honesty"]),
+    ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
+    ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
 ];
 

@@ -9,12 +9,13 @@ mod case;
 mod client;
 mod deviations;
 mod exchange;
+mod facts;
 mod paths;
 mod peer_authentication;
 mod policies;
-mod random;
 mod refused;
 mod report;
+mod scene;
 mod token;
 
 use std::{
@@ -27,12 +28,20 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use self::{deviations::Deviations, report::Report};
+use self::deviations::Deviations;
+pub(crate) use self::{
+    authz::client,
+    case::{By, Expectation, Request, ShadowResult, Verdict, Workload},
+    client::{Chain, Client, Tls},
+    exchange::Server,
+    report::{Difference, Outcome, Report},
+    scene::{Scene, Stage},
+};
 
 /// Arguments of `cargo xtask conformance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Case files, YAML or JSON, as in conformance/
+    /// Case files, YAML or JSON, as in conformance/, or folders of them
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Run the cases of this group only
@@ -44,20 +53,55 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(args.group.as_deref());
     let deviations = Deviations::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(DEVIATIONS))?;
-    for file in &args.files {
-        run_file(file, &deviations, &mut report)
-            .with_context(|| format!("running `{}`", file.display()))?;
+    for path in &args.files {
+        for file in case_files(path)? {
+            run_file(&file, &deviations, &mut report)
+                .with_context(|| format!("running `{}`", file.display()))?;
+        }
     }
     report.print(out)?;
     Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The files with cases: one, or those of a folder, in order.
+///
+/// # Errors
+/// When the folder can't be read.
+pub(crate) fn case_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let mut files = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<PathBuf>, _>>()?;
+    files.retain(|file| !file.ends_with("deviations.yaml"));
+    files.sort();
+    Ok(files)
+}
+
+/// The decision cases of a file; none if it has others.
+///
+/// # Errors
+/// When it can't be read or understood.
+pub(crate) fn scenes(file: &Path) -> anyhow::Result<Option<Vec<Scene>>> {
+    let read = || {
+        let content = policies::document(&fs::read_to_string(file)?)?;
+        match Format::of(&content) {
+            Some(Format::Authz) => scene::singles(content).map(Some),
+            Some(Format::Random) => scene::many(content).map(Some),
+            _ => Ok(None),
+        }
+    };
+    read().with_context(|| format!("reading `{}`", file.display()))
 }
 
 fn run_file(file: &Path, deviations: &Deviations, report: &mut Report<'_>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
     let content = policies::document(&text)?;
     match Format::of(&content) {
-        Some(Format::Authz) => authz::run(content, deviations, report),
-        Some(Format::Random) => random::run(content, deviations, report),
+        Some(Format::Authz) => authz::run(&scene::singles(content)?, deviations, report),
+        Some(Format::Random) => authz::run(&scene::many(content)?, deviations, report),
         Some(Format::PathNormalization) => paths::run_normalization(content, report),
         Some(Format::PathTemplates) => paths::run_templates(content, report),
         Some(Format::PeerAuthentication) => peer_authentication::run(content, report),
@@ -106,13 +150,8 @@ mod tests {
     #[test]
     fn the_whole_corpus_passes() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
-        let mut files: Vec<PathBuf> = fs::read_dir(&corpus)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.ends_with("deviations.yaml"))
-            .collect();
-        files.sort();
-        assert_eq!(files.len(), 6, "{files:?}");
+        let files = case_files(&corpus).unwrap();
+        assert_eq!(files.len(), 7, "{files:?}");
         let mut out = Vec::new();
         run(&Args { files, group: None }, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());

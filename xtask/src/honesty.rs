@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     for missed in &cases.missed {
         writeln!(out, "  missed: {missed}")?;
     }
-    let seed = args.seed.unwrap_or_else(fresh);
+    let seed = args.seed.unwrap_or_else(fresh_seed);
     let score = mutations::run(Random::new(seed), args.mutations)?;
     let percent = score.named * 100 / score.all.max(1);
     writeln!(
@@ -49,7 +49,8 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn fresh() -> u64 {
+/// A seed that no run had before.
+pub(crate) fn fresh_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs() ^ u64::from(now.subsec_nanos()) << 32)
 }

@@ -3,8 +3,10 @@
 mod ci;
 mod conformance;
 mod deps;
+mod envoy_diff;
 mod r#gen;
 mod honesty;
+mod lab;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ enum Chore {
     Ci,
     /// Run decision cases recorded from Istio; exit 1 on a difference
     Conformance(conformance::Args),
+    /// Compare decisions on random policies and requests with a real Envoy's; exit 1 on a difference
+    EnvoyDiff(envoy_diff::Args),
     /// Check the arrows between crates against the design
     Deps,
     /// Score how often `check` and `explain` name a fault that was put in on purpose; exit 1 below the goal
@@ -37,6 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Args::parse().chore {
         Chore::Ci => ci::run(&mut out)?,
         Chore::Conformance(args) => return conformance::run(&args, &mut out),
+        Chore::EnvoyDiff(args) => return envoy_diff::run(&args, &mut out),
         Chore::Deps => deps::run(&mut out)?,
         Chore::Honesty(args) => return honesty::run(&args, &mut out),
         Chore::Gen(args) => r#gen::run(&args)?,

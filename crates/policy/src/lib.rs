@@ -7,9 +7,9 @@ mod attributes;
 mod client_address;
 mod compiled;
 mod decision;
-#[cfg(test)]
-mod differential;
 pub mod explain;
+#[cfg(any(test, feature = "generators"))]
+pub mod generators;
 pub mod inbound;
 pub mod mtls;
 mod policy_ref;

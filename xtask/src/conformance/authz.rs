@@ -1,62 +1,44 @@
-//! Runs authz-cases.yaml, and compares what came out with what a real Envoy decided.
+//! Runs decision cases, and compares what came out with what a real Envoy decided.
 
 use std::fmt::Write;
 
-use palisade_policy::{Decision, Reason, Shadow, Verdict as Decided};
-use palisade_types::{Mesh, Protocol};
-use serde::Deserialize;
-use serde_json::Value;
+use palisade_types::Protocol;
 
 use super::{
-    case::{Expectation, Request, ShadowResult, Verdict, Workload},
+    case::{Expectation, Request, Workload},
     client::{Certificate, Chain, Client, Tls},
     deviations::Deviations,
     exchange::{Exchange, Server},
-    policies::Policies,
     report::{Difference, Outcome, Report},
+    scene::{Case, Scene},
     token::Placement,
 };
 
-/// One case of the file.
-#[derive(Debug, Deserialize)]
-struct Case {
-    name: String,
-    group: String,
-    policies: String,
-    mesh: Mesh,
-    workload: Workload,
-    request: Value,
-    #[serde(flatten)]
-    expectation: Expectation,
-}
-
-pub(super) fn run(
-    content: Value,
+pub(crate) fn run(
+    scenes: &[Scene],
     deviations: &Deviations,
     report: &mut Report<'_>,
 ) -> anyhow::Result<()> {
-    let cases: Vec<Case> = serde_json::from_value(content)?;
-    for case in cases.iter().filter(|case| report.wants(&case.group)).collect::<Vec<_>>() {
-        let policies = Policies::parse(&case.policies)?;
-        let request = serde_json::from_value(case.request.clone())?;
-        let server = Server { mesh: &case.mesh, workload: &case.workload, policies: &policies };
-        let run = Run { server, request: &request, expectation: &case.expectation };
-        let context = || format!("{}\nrequest: {}", case.policies, case.request);
-        report.add(run.outcome(&format!("{} ({})", case.name, case.group), deviations, context)?);
+    for scene in scenes.iter().filter(|scene| report.wants(&scene.group)).collect::<Vec<_>>() {
+        for case in &scene.cases {
+            let Case { request, expectation, .. } = case;
+            let run = Run { server: scene.server(), request, expectation };
+            report.add(run.outcome(&case.name, deviations, || scene.context(case))?);
+        }
     }
     Ok(())
 }
 
 /// One request and what is expected of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run<'a> {
-    pub(super) server: Server<'a>,
-    pub(super) request: &'a Request,
-    pub(super) expectation: &'a Expectation,
+pub(crate) struct Run<'a> {
+    pub(crate) server: Server<'a>,
+    pub(crate) request: &'a Request,
+    pub(crate) expectation: &'a Expectation,
 }
 
 impl Run<'_> {
-    pub(super) fn outcome(
+    pub(crate) fn outcome(
         &self,
         name: &str,
         deviations: &Deviations,
@@ -72,74 +54,17 @@ impl Run<'_> {
             }
             _ => {}
         }
-        let (expected, got) = self.compare(&exchange);
+        let (expected, got) = self.expectation.compare(&exchange.facts());
         if expected == got {
             return Ok(Outcome::Passed);
         }
         let name = name.to_owned();
         Ok(Outcome::Failed(Difference { name, expected, got, context: context() }))
     }
-
-    /// What is expected and what came out, of the facts that were recorded.
-    fn compare(&self, exchange: &Exchange) -> (String, String) {
-        let wanted = self.expectation;
-        let decision = exchange.decision();
-        let mut both = Both::default();
-        let by = exchange.refused_by();
-        let verdict = if by.is_some() { Verdict::Deny } else { Verdict::Allow };
-        both.fact("verdict", Some(wanted.expect), verdict);
-        both.fact("by", wanted.deny_by.map(Some), by);
-        both.fact("status", wanted.status.map(Some), exchange.status());
-        both.fact("grpc-status", wanted.grpc_status.map(Some), exchange.grpc_status());
-        let rule = decision.and_then(Decision::rule).map(ToString::to_string);
-        both.fact("policy", wanted.matched_policy.clone(), rule);
-        let audited = decision.is_some_and(|decision| decision.audited);
-        // Recorded of requests only, and only where it holds.
-        if !matches!(exchange, Exchange::Tcp(_)) {
-            both.fact("audited", Some(wanted.audited.unwrap_or_default()), audited);
-        }
-        if let Some(shadow) = &wanted.shadow {
-            let got = decision.and_then(|decision| decision.shadow.as_deref());
-            for (set, wanted) in shadow {
-                both.fact(set, Some(Some(wanted.clone())), shadow_result(got, set));
-            }
-        }
-        (both.expected, both.got)
-    }
-}
-
-/// Two texts that grow together.
-#[derive(Default)]
-struct Both {
-    expected: String,
-    got: String,
-}
-
-impl Both {
-    fn fact<T: std::fmt::Debug>(&mut self, name: &str, wanted: Option<T>, got: T) {
-        if let Some(wanted) = wanted {
-            // Writing to a String does not fail.
-            let _ = write!(self.expected, "{name} {wanted:?}; ");
-            let _ = write!(self.got, "{name} {got:?}; ");
-        }
-    }
-}
-
-fn shadow_result(shadow: Option<&Shadow>, set: &str) -> Option<ShadowResult> {
-    let (verdict, reason) = match set {
-        "dry_run_deny" => shadow?.deny.as_ref()?,
-        _ => shadow?.allow.as_ref()?,
-    };
-    let result = if *verdict == Decided::Allow { "allowed" } else { "denied" };
-    let matched_policy = match reason {
-        Reason::Allowed(rule) | Reason::Denied(rule) => Some(rule.to_string()),
-        Reason::NoPolicy | Reason::NoAllowMatched | Reason::NoConfig => None,
-    };
-    Some(ShadowResult { result: result.to_owned(), matched_policy })
 }
 
 /// The client that a request describes.
-fn client(request: &Request, workload: &Workload) -> anyhow::Result<Client> {
+pub(crate) fn client(request: &Request, workload: &Workload) -> anyhow::Result<Client> {
     let sans = request.principal.as_slice();
     let http = workload.protocol != Protocol::Tcp && request.protocol.as_deref() != Some("tcp");
     let tls = (!sans.is_empty()).then(|| Tls {
@@ -150,8 +75,9 @@ fn client(request: &Request, workload: &Workload) -> anyhow::Result<Client> {
         sni: request.sni.clone(),
         certificate: Some(Certificate {
             sans: sans.to_vec(),
-            chain: match request.cert_issuer {
-                Some(_) => Chain::Faulty,
+            chain: match request.cert_issuer.as_deref() {
+                Some("expired") => Chain::Expired,
+                Some(_) => Chain::Foreign,
                 None => Chain::Trusted,
             },
         }),

@@ -6,36 +6,37 @@ use palisade_types::{Mesh, MtlsMode, Protocol};
 
 /// What a client sends.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Plaintext without.
-    pub(super) tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// Inside TLS, if it is there.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tls {
-    pub(super) alpn: Vec<String>,
-    pub(super) sni: String,
-    pub(super) certificate: Option<Certificate>,
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) struct Tls {
+    pub(crate) alpn: Vec<String>,
+    pub(crate) sni: String,
+    pub(crate) certificate: Option<Certificate>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Certificate {
-    pub(super) sans: Vec<String>,
-    pub(super) chain: Chain,
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Certificate {
+    pub(crate) sans: Vec<String>,
+    pub(crate) chain: Chain,
 }
 
 /// Whether a certificate is valid and of a mesh root.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Chain {
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Chain {
     Trusted,
-    Faulty,
+    Expired,
+    Foreign,
 }
 
 /// What became of the connection.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Reset,
     /// By a deviation, if it is not what Istio does.
     HandshakeRefused(Option<&'static str>),
@@ -48,24 +49,24 @@ pub(super) enum Connection {
 
 /// A connection whose bytes are served.
 #[derive(Debug)]
-pub(super) struct Served {
-    pub(super) identities: Vec<String>,
-    pub(super) sni: String,
-    pub(super) scheme: &'static str,
-    pub(super) layer: Layer,
+pub(crate) struct Served {
+    pub(crate) identities: Vec<String>,
+    pub(crate) sni: String,
+    pub(crate) scheme: &'static str,
+    pub(crate) layer: Layer,
     /// What is served: the ClientHello itself, if TLS is not opened.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// How the bytes are understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Layer {
+pub(crate) enum Layer {
     Http,
     Tcp,
 }
 
 /// What happens at the port, as the sidecar does it.
-pub(super) fn connect(
+pub(crate) fn connect(
     mode: MtlsMode,
     protocol: Protocol,
     mesh: &Mesh,
@@ -111,7 +112,7 @@ fn accept(tls: &Tls, mesh: &Mesh) -> Result<Vec<String>, Option<&'static str>> {
         let name = identity.strip_prefix("spiffe://").and_then(|name| name.split_once('/'));
         name.is_some_and(|(domain, _)| mesh.trust_domains().any(|own| own.as_str() == domain))
     };
-    if certificate.chain == Chain::Faulty || !certificate.sans.iter().any(of_mesh) {
+    if certificate.chain != Chain::Trusted || !certificate.sans.iter().any(of_mesh) {
         return Err(None);
     }
     match certificate.sans.as_slice() {

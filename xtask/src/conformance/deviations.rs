@@ -9,7 +9,7 @@ use super::policies;
 
 /// The deviations that are declared.
 #[derive(Debug)]
-pub(super) struct Deviations(Vec<Deviation>);
+pub(crate) struct Deviations(Vec<Deviation>);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,14 +22,14 @@ struct Deviation {
 }
 
 impl Deviations {
-    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(file).context("reading conformance/deviations.yaml")?;
         let content = policies::document(&text).context("reading conformance/deviations.yaml")?;
         Ok(Self(serde_json::from_value(content).context("reading conformance/deviations.yaml")?))
     }
 
     /// Whether a deviation is declared.
-    pub(super) fn declares(&self, name: &str) -> bool {
+    pub(crate) fn declares(&self, name: &str) -> bool {
         self.0.iter().any(|deviation| deviation.name == name)
     }
 }

@@ -1,7 +1,5 @@
 //! One request at a port, in the order in which the sidecar goes about it.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use palisade_http::{
     Framing, Limits, LocalReply, Malformed, Name, RequestError, RequestHead,
     normalize::normalize,
@@ -22,15 +20,15 @@ use super::{
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Server<'a> {
-    pub(super) mesh: &'a Mesh,
-    pub(super) workload: &'a Workload,
-    pub(super) policies: &'a Policies,
+pub(crate) struct Server<'a> {
+    pub(crate) mesh: &'a Mesh,
+    pub(crate) workload: &'a Workload,
+    pub(crate) policies: &'a Policies,
 }
 
 /// What became of it.
 #[derive(Debug)]
-pub(super) enum Exchange {
+pub(crate) enum Exchange {
     /// The connection got nowhere; by a deviation, if Istio lets it through.
     NoConnection { deviation: Option<&'static str> },
     /// A connection was decided over by the TCP rules.
@@ -49,12 +47,12 @@ impl Server<'_> {
         Scope { mesh: self.mesh, namespace, labels }
     }
 
-    pub(super) fn mode(&self, port: u16) -> MtlsMode {
+    pub(crate) fn mode(&self, port: u16) -> MtlsMode {
         self.policies.mtls(self.scope()).at(port)
     }
 
     /// Lets a client do what the request says.
-    pub(super) fn ask(&self, request: &Request, client: &Client) -> Exchange {
+    pub(crate) fn ask(&self, request: &Request, client: &Client) -> Exchange {
         let port = request.port.unwrap_or(self.workload.port);
         match connect(self.mode(port), self.workload.protocol, self.mesh, client) {
             Connection::Reset => Exchange::NoConnection { deviation: None },
@@ -141,12 +139,12 @@ impl Server<'_> {
         identities: &'a [String],
         sni: &'a str,
     ) -> Attributes<'a> {
-        let source_ip = request.source_ip.unwrap_or(IpAddr::V4(Ipv4Addr::new(10, 244, 1, 9)));
+        let source_ip = request.source();
         Attributes {
             identities,
             source_ip,
             remote_ip: request.proxy_source_ip.unwrap_or(source_ip),
-            destination_ip: self.workload.ip,
+            destination_ip: self.workload.address(source_ip),
             destination_port: request.port.unwrap_or(self.workload.port),
             sni,
             http: None,
@@ -156,7 +154,7 @@ impl Server<'_> {
 
 impl Exchange {
     /// What refused it, if anything did.
-    pub(super) fn refused_by(&self) -> Option<By> {
+    pub(crate) fn refused_by(&self) -> Option<By> {
         match self {
             Self::NoConnection { .. } => Some(By::Transport),
             Self::Tcp(decision) => decision.refusal().map(|_| By::Authorization),
@@ -168,7 +166,7 @@ impl Exchange {
     }
 
     /// Status of the answer; 200 for what the application would answer.
-    pub(super) fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { reply, .. } => Some(reply.status),
             Self::Unreadable(error) => Some(LocalReply::to_error(*error).status),
@@ -178,13 +176,13 @@ impl Exchange {
     }
 
     /// `grpc-status` of the answer.
-    pub(super) fn grpc_status(&self) -> Option<u16> {
+    pub(crate) fn grpc_status(&self) -> Option<u16> {
         let Self::Refused { reply, .. } = self else { return None };
         reply.headers.iter().find(|(name, _)| *name == "grpc-status")?.1.parse().ok()
     }
 
     /// What the policies decided, if they were asked.
-    pub(super) fn decision(&self) -> Option<&Decision> {
+    pub(crate) fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Tcp(decision) | Self::Passed(decision) => Some(decision),
             Self::Refused { decision, .. } => decision.as_ref(),

@@ -29,7 +29,7 @@ struct Template {
     no_match: Vec<String>,
 }
 
-pub(super) fn run_normalization(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
+pub(crate) fn run_normalization(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
     if !report.wants("path-normalization") {
         return Ok(());
     }
@@ -53,7 +53,7 @@ fn normalized(path: &str, mode: PathNormalization) -> Value {
     }
 }
 
-pub(super) fn run_templates(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
+pub(crate) fn run_templates(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
     if !report.wants("path-templates") {
         return Ok(());
     }

@@ -27,7 +27,7 @@ struct Row {
     details: Option<String>,
 }
 
-pub(super) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
+pub(crate) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
     if !report.wants("peer-authentication") {
         return Ok(());
     }
@@ -72,7 +72,7 @@ fn client(description: &str) -> anyhow::Result<Client> {
     let domain = if rest == "wrong trust domain" { "other" } else { "cluster.local" };
     let certificate = Certificate {
         sans: vec![format!("spiffe://{domain}/ns/foo/sa/a")],
-        chain: if rest == "unknown CA" { Chain::Faulty } else { Chain::Trusted },
+        chain: if rest == "unknown CA" { Chain::Foreign } else { Chain::Trusted },
     };
     let tls = Tls {
         alpn: alpn.iter().map(ToString::to_string).collect(),

@@ -15,16 +15,20 @@ use super::token;
 
 /// The policies of a case by kind.
 #[derive(Debug, Default)]
-pub(super) struct Policies {
+pub(crate) struct Policies {
     authorization: Vec<AuthorizationPolicy>,
     peer: Vec<PeerAuthentication>,
     request: Vec<RequestAuthentication>,
 }
 
 impl Policies {
-    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        Self::of(documents(text)?)
+    }
+
+    pub(crate) fn of(documents: impl IntoIterator<Item = Value>) -> anyhow::Result<Self> {
         let mut policies = Self::default();
-        for document in documents(text)? {
+        for document in documents {
             match document.get("kind").and_then(Value::as_str) {
                 Some("AuthorizationPolicy") => {
                     policies.authorization.push(serde_json::from_value(document)?);
@@ -39,30 +43,42 @@ impl Policies {
         Ok(policies)
     }
 
+    pub(crate) fn authorization(&self) -> &[AuthorizationPolicy] {
+        &self.authorization
+    }
+
+    pub(crate) fn peer(&self) -> &[PeerAuthentication] {
+        &self.peer
+    }
+
+    pub(crate) fn request(&self) -> &[RequestAuthentication] {
+        &self.request
+    }
+
     /// Only the AuthorizationPolicies that allow.
-    pub(super) fn allowing(&self) -> Self {
+    pub(crate) fn allowing(&self) -> Self {
         let allows = |policy: &&AuthorizationPolicy| policy.spec.action == Action::Allow;
         let authorization = self.authorization.iter().filter(allows).cloned().collect();
         Self { authorization, ..Self::default() }
     }
 
-    pub(super) fn compile(&self, scope: Scope<'_>) -> CompiledPolicies {
+    pub(crate) fn compile(&self, scope: Scope<'_>) -> CompiledPolicies {
         CompiledPolicies::compile(&self.authorization, scope)
     }
 
-    pub(super) fn mtls(&self, scope: Scope<'_>) -> EffectiveMtls {
+    pub(crate) fn mtls(&self, scope: Scope<'_>) -> EffectiveMtls {
         mtls::effective(&self.peer, scope)
     }
 
     /// The RequestAuthentications that apply.
-    pub(super) fn tokens(&self, scope: Scope<'_>) -> TokenRules {
+    pub(crate) fn tokens(&self, scope: Scope<'_>) -> TokenRules {
         let applying = self.request.iter().filter(|policy| scope.selects_authentication(policy));
         TokenRules::compile(applying)
     }
 }
 
 /// The one document of a YAML or JSON text.
-pub(super) fn document(text: &str) -> anyhow::Result<Value> {
+pub(crate) fn document(text: &str) -> anyhow::Result<Value> {
     if text.trim_start().starts_with('{') {
         return Ok(serde_json::from_str(text)?);
     }

@@ -35,7 +35,7 @@ struct Row {
     access_log: Value,
 }
 
-pub(super) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
+pub(crate) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {
     if !report.wants("refused-responses") {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write};
 
 /// What came of the cases so far.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     group: Option<&'a str>,
     passed: usize,
     differences: Vec<Difference>,
@@ -14,17 +14,17 @@ pub(super) struct Report<'a> {
 
 /// A case that did not come out as recorded.
 #[derive(Debug)]
-pub(super) struct Difference {
-    pub(super) name: String,
-    pub(super) expected: String,
-    pub(super) got: String,
+pub(crate) struct Difference {
+    pub(crate) name: String,
+    pub(crate) expected: String,
+    pub(crate) got: String,
     /// What the case is about: policies and request.
-    pub(super) context: String,
+    pub(crate) context: String,
 }
 
 /// What came of one case.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed(Difference),
     /// Not run, and why.
@@ -34,7 +34,7 @@ pub(super) enum Outcome {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(group: Option<&'a str>) -> Self {
+    pub(crate) fn new(group: Option<&'a str>) -> Self {
         Self {
             group,
             passed: 0,
@@ -45,11 +45,11 @@ impl<'a> Report<'a> {
     }
 
     /// Whether cases of a group are to be run.
-    pub(super) fn wants(&self, group: &str) -> bool {
+    pub(crate) fn wants(&self, group: &str) -> bool {
         self.group.is_none_or(|wanted| wanted == group)
     }
 
-    pub(super) fn add(&mut self, outcome: Outcome) {
+    pub(crate) fn add(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
             Outcome::Failed(difference) => self.differences.push(difference),
@@ -62,7 +62,7 @@ impl<'a> Report<'a> {
     }
 
     /// Counts a case whose expectation and result are texts.
-    pub(super) fn compare(
+    pub(crate) fn compare(
         &mut self,
         name: impl Into<String>,
         expected: String,
@@ -76,11 +76,11 @@ impl<'a> Report<'a> {
         });
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         !self.differences.is_empty()
     }
 
-    pub(super) fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
+    pub(crate) fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         for Difference { name, expected, got, context } in &self.differences {
             writeln!(out, "FAIL {name}\n  expected: {expected}\n  got:      {got}")?;
             for line in context.lines() {

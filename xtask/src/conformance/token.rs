@@ -15,12 +15,12 @@ use super::case::{Request, TokenLocation};
 static SIGNER: LazyLock<Signer> = LazyLock::new(Signer::generate);
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Gives the runner's key to rules without keys.
-pub(super) fn equip(mut policy: RequestAuthentication) -> RequestAuthentication {
+pub(crate) fn equip(mut policy: RequestAuthentication) -> RequestAuthentication {
     for rule in policy.spec.jwt_rules.iter_mut().flatten() {
         if rule.jwks.is_empty() && rule.jwks_uri.is_empty() {
             rule.jwks = SIGNER.jwks();
@@ -53,15 +53,15 @@ fn signed(request: &Request) -> anyhow::Result<String> {
 
 /// Where the token of a request goes.
 #[derive(Debug, Default)]
-pub(super) struct Placement {
+pub(crate) struct Placement {
     /// A header field to add.
-    pub(super) field: Option<(String, String)>,
+    pub(crate) field: Option<(String, String)>,
     /// A parameter to add to the query.
-    pub(super) parameter: Option<String>,
+    pub(crate) parameter: Option<String>,
 }
 
 impl Placement {
-    pub(super) fn of(request: &Request) -> anyhow::Result<Self> {
+    pub(crate) fn of(request: &Request) -> anyhow::Result<Self> {
         if request.claims.is_none() && request.token.is_none() {
             return Ok(Self::default());
         }

@@ -65,7 +65,7 @@ impl Claim {
 }
 
 /// The keys of `[a][b]`; nesting of another kind is one key, the inside of the outermost brackets.
-/// None if there are none.
+/// Without any bracket it is all claims, which are no string; none if the outermost brackets are wrong.
 pub(super) fn claim_path(brackets: &str) -> Option<Box<[Box<str>]>> {
     let mut path: Vec<Box<str>> = Vec::new();
     let mut rest = brackets;
@@ -80,7 +80,7 @@ pub(super) fn claim_path(brackets: &str) -> Option<Box<[Box<str>]>> {
         path.push(key.into());
         rest = after;
     }
-    (!path.is_empty()).then(|| path.into())
+    Some(path.into())
 }
 
 /// What is inside the outermost brackets.
@@ -142,6 +142,7 @@ mod tests {
             ("[https://x.y/z]", "v", json!({"https://x.y/z": "v"}), true),
             ("[a[b]]", "v", json!({"a[b]": "v"}), true),
             ("[a]x[b]", "v", json!({"a]x[b": "v"}), true),
+            ("", "*", json!({"a": "v"}), false),
         ] {
             let claim = Claim { path: claim_path(path).unwrap(), values: Patterns::new([value]) };
             assert_eq!(claim.matches(&claims), expected, "{path} {value} {claims}");
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn brackets_that_do_not_close_are_no_path() {
-        for text in ["", "a", "[a", "a]", "[a]b", "[a][", "["] {
+        for text in ["a", "[a", "a]", "[a]b", "[a][", "["] {
             assert_eq!(claim_path(text), None, "{text}");
         }
     }

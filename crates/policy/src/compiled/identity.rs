@@ -99,16 +99,17 @@ pub(super) enum TrustDomainPattern {
     Any,
     /// `VALUE/` begins what follows `spiffe://`.
     Exact(Box<str>),
-    /// The texts around stars, and then a slash.
-    Wildcard(Box<[Box<str>]>),
+    /// What stands before the first star, and after it with a slash at the end; further stars are
+    /// themselves.
+    Wildcard(Box<str>, Box<str>),
 }
 
 impl TrustDomainPattern {
     pub(super) fn new(value: &str) -> Self {
-        match value {
-            "*" => Self::Any,
-            exact if !exact.contains('*') => Self::Exact(format!("{exact}/").into()),
-            wildcard => Self::Wildcard(wildcard.split('*').map(Into::into).collect()),
+        match value.split_once('*') {
+            Some(("", "")) => Self::Any,
+            Some((before, after)) => Self::Wildcard(before.into(), format!("{after}/").into()),
+            None => Self::Exact(format!("{value}/").into()),
         }
     }
 
@@ -117,20 +118,12 @@ impl TrustDomainPattern {
         match self {
             Self::Any => true,
             Self::Exact(prefix) => principal.starts_with(&**prefix),
-            Self::Wildcard(pieces) => {
-                principal.split_once('/').is_some_and(|(domain, _)| glob(pieces, domain))
-            }
+            Self::Wildcard(before, after) => principal
+                .strip_prefix(&**before)
+                .and_then(|rest| rest.split_once(&**after))
+                .is_some_and(|(starred, _)| !starred.contains('/')),
         }
     }
-}
-
-/// Whether a text is the pieces in order, with anything between them.
-fn glob(pieces: &[Box<str>], text: &str) -> bool {
-    let [first, middle @ .., last] = pieces else { return false };
-    let Some(rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last)) else {
-        return false;
-    };
-    after_all(middle, rest).is_some()
 }
 
 /// What stands after the pieces, which must come in order. The leftmost place for each leaves most to the
@@ -249,9 +242,12 @@ mod tests {
             ("*a", "spiffe://td/ns/foo/sa/a", false),
             ("old*", "spiffe://old-td/ns/foo/sa/a", true),
             ("old*", "spiffe://old-td", false),
-            ("o*-*d", "spiffe://old-td/x", true),
-            ("td**", "spiffe://td/x", true),
+            ("o*-*d", "spiffe://old-td/x", false),
+            ("o*-*d", "spiffe://old-*d/x", true),
+            ("td**", "spiffe://td/x", false),
             ("tdd*d", "spiffe://tdd/x", false),
+            ("*d/ns", "spiffe://td/ns/foo", true),
+            ("*s", "spiffe://td/ns/foo", false),
         ] {
             let got = TrustDomainPattern::new(value).matches(identity);
             assert_eq!(got, expected, "{value} {identity}");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     HeaderFields, Http, Reason,
-    differential::generators::{self, policies},
+    generators::{self, policies},
 };
 
 proptest! {

@@ -1,15 +1,19 @@
 //! Compiled policies decide as a naive reading of the specification does.
 
-mod fields;
-pub(crate) mod generators;
+#[path = "naive/interpreter.rs"]
 mod interpreter;
+#[path = "naive/words.rs"]
+mod words;
 
+use palisade_manifest::AuthorizationPolicy;
+use palisade_policy::{
+    Attributes, CompiledPolicies, Decision, Reason, Scope, Verdict,
+    generators::{self, Asked, policies},
+};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
-use generators::{Asked, policies};
 use interpreter::Answer;
-
-use crate::{Attributes, CompiledPolicies, Decision, Reason, Scope, Verdict};
 
 fn answer(decision: &Decision) -> Answer {
     let allowed = |verdict| verdict == Verdict::Allow;
@@ -27,6 +31,19 @@ fn answer(decision: &Decision) -> Answer {
     }
 }
 
+/// Lends the attributes, which borrow from the request.
+fn with_attributes(
+    asked: &Asked,
+    check: impl FnOnce(&Attributes<'_>) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    let fields = asked.fields();
+    check(&asked.attributes(&fields))
+}
+
+fn written(policies: &[AuthorizationPolicy]) -> Vec<Value> {
+    policies.iter().map(|policy| json!(policy)).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -38,9 +55,10 @@ proptest! {
         let labels = generators::labels();
         let scope = Scope { mesh: &mesh, namespace: "foo", labels: &labels };
         let compiled = CompiledPolicies::compile(&policies, scope);
+        let written = written(&policies);
         for asked in &asked {
-            asked.with_attributes(|attributes| {
-                let expected = interpreter::decide(&policies, scope, attributes);
+            with_attributes(asked, |attributes| {
+                let expected = interpreter::decide(&written, scope, attributes);
                 prop_assert_eq!(answer(&compiled.decide(attributes)), expected, "{:?}", attributes);
                 Ok(())
             })?;
@@ -54,20 +72,9 @@ proptest! {
         let scope = Scope { mesh: &mesh, namespace: "foo", labels: &labels };
         let forwards = CompiledPolicies::compile(&policies, scope);
         let backwards = CompiledPolicies::compile(policies.iter().rev(), scope);
-        asked.with_attributes(|attributes| {
+        with_attributes(&asked, |attributes| {
             prop_assert_eq!(forwards.decide(attributes), backwards.decide(attributes));
             Ok(())
         })?;
-    }
-}
-
-impl Asked {
-    /// Lends the attributes, which borrow from the request.
-    fn with_attributes(
-        &self,
-        check: impl FnOnce(&Attributes<'_>) -> Result<(), TestCaseError>,
-    ) -> Result<(), TestCaseError> {
-        let fields = self.fields();
-        check(&self.attributes(&fields))
     }
 }

@@ -1,23 +1,35 @@
-//! Policies and requests out of so few words that they meet often.
+//! Random policies and requests, out of so few words that they meet often: for tests, and for comparing
+//! decisions with another implementation's.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use crate::{Attributes, HeaderFields, Http};
 use palisade_manifest::AuthorizationPolicy;
 use palisade_types::Mesh;
-use proptest::{prelude::*, sample::select};
+use proptest::{
+    prelude::*,
+    sample::select,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use serde_json::{Map, Value, json};
 
-pub(crate) fn mesh() -> Mesh {
-    let aliases = vec!["td2".parse().unwrap()];
+/// The mesh that policies and requests are about.
+pub fn mesh() -> Mesh {
+    let aliases = "td2".parse().into_iter().collect();
     Mesh { trust_domain_aliases: aliases, ..Mesh::default() }
 }
 
-pub(crate) fn labels() -> BTreeMap<String, String> {
+/// Labels of the workload, which lives in `foo`.
+pub fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app".to_owned(), "a".to_owned())])
 }
 
-pub(crate) fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
+/// Policies of all kinds, some of another workload, some that validation would refuse.
+pub fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     prop::collection::vec(policy(), 0..5).prop_map(|mut policies| {
         for (index, policy) in policies.iter_mut().enumerate() {
             policy.metadata.name = format!("p{index}");
@@ -38,7 +50,7 @@ fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
         let metadata = json!({"name": "p", "namespace": ns, "annotations": annotations});
         let selector = json!({"matchLabels": labels});
         let spec = json!({"action": action, "selector": selector, "rules": rules});
-        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap_or_default()
     })
 }
 
@@ -77,7 +89,7 @@ fn some(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
 
 /// A request or a connection, owned.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     identities: Vec<String>,
     addresses: (&'static str, &'static str),
     port: u16,
@@ -87,7 +99,8 @@ pub(crate) struct Asked {
     claims: Option<Value>,
 }
 
-pub(crate) fn asked() -> impl Strategy<Value = Asked> {
+/// A request that the policies nearly match.
+pub fn asked() -> impl Strategy<Value = Asked> {
     let identities = prop::collection::vec(select(IDENTITIES), 0..3);
     let addresses = (select(ADDRESSES), select(ADDRESSES));
     let path = prop_oneof![9 => select(REQUEST_PATHS).prop_map(Some), 1 => Just(None)];
@@ -122,16 +135,18 @@ fn claims() -> impl Strategy<Value = Value> {
 }
 
 impl Asked {
-    pub(crate) fn fields(&self) -> Vec<(&str, &[u8])> {
+    /// Header fields.
+    pub fn fields(&self) -> Vec<(&str, &[u8])> {
         self.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect()
     }
 
-    pub(crate) fn attributes<'a>(&'a self, fields: &'a [(&'a str, &'a [u8])]) -> Attributes<'a> {
+    /// What a decision looks at; `fields` are [`Asked::fields`].
+    pub fn attributes<'a>(&'a self, fields: &'a [(&'a str, &'a [u8])]) -> Attributes<'a> {
         Attributes {
             identities: &self.identities,
-            source_ip: self.addresses.0.parse().unwrap(),
-            remote_ip: self.addresses.1.parse().unwrap(),
-            destination_ip: "10.9.9.9".parse().unwrap(),
+            source_ip: address(self.addresses.0),
+            remote_ip: address(self.addresses.1),
+            destination_ip: address(DESTINATION),
             destination_port: self.port,
             sni: self.sni,
             http: self.http.map(|(method, path, authority)| Http {
@@ -144,6 +159,54 @@ impl Asked {
             }),
         }
     }
+
+    /// The request as cases in `conformance/` have it, of a client with one certificate at most.
+    #[must_use]
+    pub fn request(&self, http: bool) -> Value {
+        let mut request = json!({"sourceIp": self.addresses.0, "port": self.port});
+        let of_mesh = |id: &&String| id.starts_with("spiffe://c") || id.starts_with("spiffe://t");
+        let identity = self.identities.iter().find(of_mesh).or_else(|| self.identities.first());
+        if let Some(identity) = identity {
+            request["principal"] = json!(identity);
+            request["sni"] = json!(self.sni);
+        }
+        if !http {
+            return request;
+        }
+        let (method, path, host) = self.http.unwrap_or(("GET", Some("/a"), "example.com"));
+        let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, value) in &self.headers {
+            headers.entry(name).or_default().push(value);
+        }
+        if self.addresses.0 != self.addresses.1 {
+            headers.insert("x-forwarded-for", vec![self.addresses.1]);
+        }
+        request["method"] = json!(if path.is_some() { method } else { "CONNECT" });
+        request["path"] = json!(path.unwrap_or("example.com:443"));
+        request["host"] = json!(if path.is_some() { host } else { "example.com:443" });
+        request["headers"] = json!(headers);
+        if let Some(claims) = &self.claims {
+            request["claims"] = claims.clone();
+        }
+        request
+    }
+}
+
+/// Policies with requests to the workload, over and over; a seed repeats them.
+pub fn scenes(
+    seed: u64,
+    requests: usize,
+) -> impl Iterator<Item = (Vec<AuthorizationPolicy>, Vec<Asked>)> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    let scene = (policies(), prop::collection::vec(asked(), requests));
+    std::iter::from_fn(move || Some(scene.new_tree(&mut runner).ok()?.current()))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 type Table = &'static [((&'static str, &'static str), &'static [&'static str])];
@@ -213,11 +276,32 @@ const ACCOUNTS: &[&str] = &["a", "foo/a", "foo/ab", "bar/a", "foobar/a", "foo/x"
 const DOMAINS: &[&str] = &["*", "cluster.local", "td2", "td*", "*.local", "*er*"];
 const BLOCKS: &[&str] = &["10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "::/0", "10.9.9.9", "nonsense"];
 const ADDRESSES: &[&str] = &["10.1.2.3", "10.1.9.9", "192.168.0.1", "2001:db8::1"];
+const DESTINATION: &str = "10.9.9.9";
 const PORTS: &[&str] = &["80", "8080", "080", "99999", "x"];
 const HOSTS: &[&str] = &["*", "Example.com", "example.*", "*.COM", "example.com:80"];
 const REQUEST_HOSTS: &[&str] = &["example.com", "EXAMPLE.com:80", "", "other"];
 const PATHS: &[&str] = &["*", "/a", "/a*", "*/b", "/a/{*}", "/a/{**}", "/{*}/b", "*a*"];
-const REQUEST_PATHS: &[&str] = &["/a", "/a?q=/b", "/a/b", "/a/b/c", "/b", "/a/[b]", "/"];
+const REQUEST_PATHS: &[&str] = &[
+    "/a",
+    "/a?q=/b",
+    "/a/b",
+    "/a/b/c",
+    "/b",
+    "/a/[b]",
+    "/",
+    "/a/",
+    "/A",
+    "//a",
+    "/a//b",
+    "/a/../b",
+    "/%61/%2e%2e/b",
+    "/a%2fb",
+    "/a\\b",
+    "/a;x/b",
+    "/a/..;/b",
+    "/a#/b",
+    "/a/./b?x=%2f",
+];
 const REQUEST_PRINCIPALS: &[&str] =
     &["*", "i/u", "i/*", "i*", "*u", "*/u", "*/*", "https://i/x/u*", "https://i*", "i"];
 const CLAIMS: &[&str] = &["*", "g1", "g*", "*1", "h"];
