@@ -320,6 +320,19 @@ pub struct ControlArgs {
     /// Lifetime of workload certificates
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
+    /// How often the keys of token issuers are fetched again (`jwksUri`)
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PILOT_JWT_PUB_KEY_REFRESH_INTERVAL",
+        default_value = "20m",
+        value_parser = parse_duration
+    )]
+    pub key_refresh: std::time::Duration,
+    /// Fetch keys from loopback addresses too: for tests, since it lets policies make this process ask
+    /// its own machine
+    #[arg(long)]
+    pub allow_loopback_issuers: bool,
     /// Register the Service `istiod` with the address to listen on, as there is no pod behind it
     #[arg(long)]
     pub register_service: bool,

@@ -12,16 +12,19 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{Kind, ObjectRef, Objects, Snapshot, changed};
+use palisade_model::{KeySource, Kind, ObjectRef, Objects, Snapshot, changed};
 use palisade_types::{Mesh, WorkloadRef};
 use serde_json::Value;
 use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use task::unwatched;
-pub(crate) use task::{Feed, start};
+pub(crate) use task::{Feed, Running, start};
 
-use crate::kubernetes::Change;
+use crate::{
+    keys::{Fetched, Wanted},
+    kubernetes::Change,
+};
 
 /// Name of the ConfigMap with the mesh's settings, in the control plane's namespace.
 pub(crate) const MESH_CONFIG: &str = "istio";
@@ -65,6 +68,10 @@ pub(crate) struct Seen {
     pub(crate) resource_version: String,
     /// Why this version is not in force, if it can't be used.
     pub(crate) refused: Option<String>,
+    /// Whether keys that it names are still being fetched for the first time.
+    pub(crate) awaits_keys: bool,
+    /// Keys that it names can't be fetched: which, why, and what holds instead.
+    pub(crate) without_keys: Option<String>,
 }
 
 /// The mesh as the rest of the control plane sees it; replaced as a whole.
@@ -107,6 +114,8 @@ pub(crate) struct Index {
     objects: Objects,
     seen: BTreeMap<Stored, Seen>,
     missing: BTreeSet<Source>,
+    /// How the last attempt to fetch keys went, by source.
+    fetched: BTreeMap<KeySource, Fetched>,
     generation: u64,
     last: Arc<Published>,
 }
@@ -118,6 +127,7 @@ impl Index {
             objects: Objects::default(),
             seen: BTreeMap::new(),
             missing: Source::all().collect(),
+            fetched: BTreeMap::new(),
             generation: 0,
             last: Arc::new(Published::start()),
         }
@@ -130,6 +140,25 @@ impl Index {
             Change::Delete(object) => self.delete(&stored(source, &object)),
             Change::Reset(objects) => self.reset(source, objects),
         }
+    }
+
+    /// Takes the outcome of an attempt to fetch keys in. After a failure the keys before it stay, until
+    /// they are too old.
+    pub(crate) fn fetched(&mut self, source: KeySource, fetched: Fetched) {
+        match &fetched {
+            Fetched::Keys(jwks) => self.objects.set_keys(source.clone(), jwks.clone()),
+            Fetched::Failed { stale: true, .. } => {}
+            Fetched::Failed { stale: false, .. } => self.objects.forget_keys(&source),
+        }
+        self.fetched.insert(source, fetched);
+    }
+
+    /// Whose keys are to be fetched; once every kind was listed.
+    pub(crate) fn wanted(&self) -> Wanted {
+        if !self.missing.is_empty() {
+            return Wanted::default();
+        }
+        Wanted { sources: self.objects.key_sources() }
     }
 
     /// Makes later generations greater than this one, which an earlier life of the control plane
@@ -146,10 +175,16 @@ impl Index {
         if !self.missing.is_empty() {
             return None;
         }
+        self.note_keys();
+        let first = !self.last.missing.is_empty();
+        // A control plane that starts again knows no keys at first: without this, tokens that are
+        // accepted would be refused for a moment.
+        if first && self.seen.values().any(|seen| seen.awaits_keys) {
+            return None;
+        }
         let next = Snapshot::new(&self.objects, self.generation + 1);
         let differing = changed(&self.last.snapshot, &next);
         let grows = !differing.is_empty() || self.generation != self.last.snapshot.generation();
-        let first = !self.last.missing.is_empty();
         if !grows && !first && self.seen == self.last.seen {
             return None;
         }
@@ -169,6 +204,20 @@ impl Index {
             missing: BTreeSet::new(),
         });
         Some(Arc::clone(&self.last))
+    }
+
+    /// Notes for each RequestAuthentication what became of the keys that it names.
+    fn note_keys(&mut self) {
+        let wanted = self.objects.key_sources();
+        self.fetched.retain(|source, _| wanted.contains_key(source));
+        let kind = Kind::RequestAuthentication;
+        for (at, seen) in self.seen.iter_mut().filter(|(at, _)| at.kind == kind.as_str()) {
+            let sources: Vec<KeySource> =
+                self.objects.key_sources_of(&reference(kind, at)).collect();
+            seen.awaits_keys = sources.iter().any(|source| !self.fetched.contains_key(source));
+            let trouble = sources.iter().filter_map(|it| self.fetched.get(it)?.trouble(it));
+            seen.without_keys = trouble.reduce(|all, next| format!("{all}; {next}"));
+        }
     }
 
     fn apply(&mut self, source: Source, object: Value) {
@@ -208,7 +257,8 @@ impl Index {
                 "the object can't be used: its last good version stays in force, or what it is about denies"
             );
         }
-        self.seen.insert(at, Seen { resource_version, refused });
+        let seen = Seen { resource_version, refused, awaits_keys: false, without_keys: None };
+        self.seen.insert(at, seen);
     }
 
     fn delete(&mut self, at: &Stored) {

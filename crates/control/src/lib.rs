@@ -10,6 +10,7 @@ mod certificates;
 mod fleet;
 mod index;
 mod inject;
+mod keys;
 mod kinds;
 mod kubernetes;
 mod metrics;

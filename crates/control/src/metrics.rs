@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) authentication_failures: Counter,
     pub(crate) injections: Counter,
     pub(crate) refused_objects: Counter,
+    pub(crate) key_fetches: Counter,
+    pub(crate) failed_key_fetches: Counter,
     convergence: [Counter; BOUNDS.len()],
     convergence_count: Counter,
     convergence_micros: Counter,
@@ -100,6 +102,16 @@ impl Metrics {
             ),
             ("sidecar_injection_success_total", "Pods injected.", &self.injections),
             ("galley_validation_failed", "Objects refused at admission.", &self.refused_objects),
+            (
+                "pilot_jwks_resolver_network_fetch_success_total",
+                "Key sets fetched.",
+                &self.key_fetches,
+            ),
+            (
+                "pilot_jwks_resolver_network_fetch_fail_total",
+                "Key sets that could not be fetched.",
+                &self.failed_key_fetches,
+            ),
         ] {
             family(&mut out, name, "counter", help);
             line(&mut out, name, "", counter.value());

@@ -142,7 +142,16 @@ async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {
             (format!("{}/{}/{}", at.kind, at.namespace, at.name), json!(seen.resource_version))
         })
         .collect();
-    Json(json!({"generation": published.snapshot.generation(), "objects": objects}))
+    let troubles: serde_json::Map<String, Value> = published
+        .seen
+        .iter()
+        .filter_map(|(at, seen)| {
+            let trouble = seen.refused.as_ref().or(seen.without_keys.as_ref())?;
+            Some((format!("{}/{}/{}", at.kind, at.namespace, at.name), json!(trouble)))
+        })
+        .collect();
+    let generation = published.snapshot.generation();
+    Json(json!({"generation": generation, "objects": objects, "troubles": troubles}))
 }
 
 async fn on_config(
@@ -179,6 +188,9 @@ struct InForce {
     /// Why it can't be used, if it can't.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// Keys that it names can't be fetched, and what holds instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_keys: Option<String>,
     synced: usize,
     total: usize,
     /// At most [`MAX_PENDING`].
@@ -228,12 +240,14 @@ fn in_force(awaited: &Awaited, published: &Published, sidecars: &[SidecarStatus]
             Some(known) => is_reached(&known.resource_version, &awaited.resource_version),
         };
     let refused = known.and_then(|known| known.refused.clone());
+    let settled = known.is_none_or(|known| !known.awaits_keys);
     let waiting: Vec<&SidecarStatus> = sidecars.iter().filter(|it| !it.is_synced()).collect();
     InForce {
-        in_force: seen && refused.is_none() && waiting.is_empty(),
+        in_force: seen && refused.is_none() && settled && waiting.is_empty(),
         generation: published.snapshot.generation(),
         seen,
         refused,
+        without_keys: known.and_then(|known| known.without_keys.clone()),
         synced: sidecars.len() - waiting.len(),
         total: sidecars.len(),
         pending: waiting

@@ -25,8 +25,9 @@ use crate::{
     authority::{self, AuthorityFilesError},
     certificates::Certificates,
     fleet::Fleet,
-    index,
+    index::{self, Running},
     inject::Template,
+    keys,
     kubernetes::{self, ClientError},
     metrics::Metrics,
     monitoring::Monitoring,
@@ -59,6 +60,10 @@ pub struct ControlOptions {
     pub svid_ttl: Duration,
     /// Image of the injected sidecar.
     pub proxy_image: String,
+    /// How often the keys of token issuers are fetched again.
+    pub key_refresh: Duration,
+    /// Whether keys may be fetched from loopback addresses, as tests need it.
+    pub loopback_issuers: bool,
     /// Whether to create Service and EndpointSlice, which on a cluster a Deployment brings.
     pub register_service: bool,
     /// Where requests of its own go: what [`connect`](crate::connect) takes.
@@ -66,7 +71,8 @@ pub struct ControlOptions {
 }
 
 impl ControlOptions {
-    /// Istio's ports and namespace, certificates of 24 h, no Service, the process's own network.
+    /// Istio's ports and namespace, certificates of 24 h, keys fetched every 20 min, no Service, the
+    /// process's own network.
     #[must_use]
     pub fn new(kubeconfig: PathBuf, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
         Self {
@@ -79,6 +85,8 @@ impl ControlOptions {
             namespace: "istio-system".to_owned(),
             svid_ttl: DEFAULT_LIFETIME,
             proxy_image: concat!("palisade.dev/proxy:", env!("CARGO_PKG_VERSION")).to_owned(),
+            key_refresh: Duration::from_secs(20 * 60),
+            loopback_issuers: false,
             register_service: false,
             network: Arc::new(OwnNetwork),
         }
@@ -127,7 +135,10 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     let tasks = TaskTracker::new();
     let metrics = Arc::new(Metrics::default());
     let fleet = Arc::new(Fleet::default());
-    let (feed, published) = index::start(&client, &options.namespace, &tasks, &shutdown);
+    let Running { feed, published, wanted } =
+        index::start(&client, &options.namespace, &tasks, &shutdown);
+    let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
     let certificates = Certificates::new(
         Arc::clone(&authority),
@@ -206,6 +217,12 @@ pub(crate) fn grpc_router(certificates: Certificates, streams: Streams) -> axum:
         .max_decoding_message_size(MAX_GRPC_MESSAGE);
     let streams = ConfigServiceServer::new(streams).max_decoding_message_size(MAX_GRPC_MESSAGE);
     Routes::new(certificates).add_service(streams).prepare().into_axum_router()
+}
+
+fn keys_options(options: &ControlOptions) -> keys::Settings {
+    let loopback =
+        if options.loopback_issuers { keys::Loopback::Allowed } else { keys::Loopback::Refused };
+    keys::Settings { refresh: options.key_refresh, loopback, network: Arc::clone(&options.network) }
 }
 
 fn template(options: &ControlOptions) -> Template {

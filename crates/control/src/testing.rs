@@ -18,7 +18,7 @@ use crate::{
     authenticate::{self, Authenticator},
     certificates::Certificates,
     fleet::Fleet,
-    index::{Feed, Published, Source, unwatched},
+    index::{Feed, Published, Running, Source, unwatched},
     kubernetes::Change,
     metrics::Metrics,
     monitoring::Monitoring,
@@ -43,7 +43,7 @@ impl Control {
     pub(crate) async fn start(pods: &[(&str, &str)]) -> Self {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (feed, published) = unwatched("istio-system", &tasks, &shutdown);
+        let Running { feed, published, .. } = unwatched("istio-system", &tasks, &shutdown);
         let subject = Subject::default();
         let authority = Arc::new(Authority::generate(&subject, Timestamp::now()).unwrap());
         let metrics = Arc::new(Metrics::default());

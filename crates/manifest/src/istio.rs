@@ -4,7 +4,7 @@
 //! still be held, since stored objects may have it and the decision must then be Istio's.
 //! Field names and meanings: Istio API `security/v1beta1/*.proto`, `networking/v1alpha3`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use palisade_types::MtlsMode;
 use serde::{Deserialize, Serialize};
@@ -317,6 +317,16 @@ pub struct JwtRule {
     pub output_claim_to_headers: Vec<Option<ClaimToHeader>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space_delimited_claims: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub timeout: String,
+}
+
+impl JwtRule {
+    /// How long a request for keys may take; Istio's default is 5 s.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        crate::value::go_duration(&self.timeout).unwrap_or(Duration::from_secs(5))
+    }
 }
 
 /// An entry of `outputClaimToHeaders`.

@@ -1,6 +1,7 @@
 //! The mesh as one value: objects in, an immutable [`Snapshot`] out, and from it what one workload
 //! needs. Pure: no IO, no clock. It decides nothing; modes and selection come from `policy`.
 
+mod keys;
 mod lint;
 mod mutants;
 mod objects;
@@ -8,6 +9,7 @@ mod proxy_config;
 mod snapshot;
 mod world;
 
+pub use keys::KeySource;
 pub use lint::{Finding, IGNORE, lint};
 pub use mutants::{Mutant, mutants};
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};

@@ -13,6 +13,8 @@ use palisade_manifest::{
 };
 use palisade_types::Mesh;
 
+use crate::KeySource;
+
 pub use object::{Kind, Object, ObjectRef};
 
 /// Why an object can't be used, and what is still readable of whom it selects.
@@ -37,6 +39,8 @@ pub struct Objects {
     pub(crate) request_authentications: Store<RequestAuthentication>,
     pub(crate) destination_rules: Store<DestinationRule>,
     pub(crate) service_entries: Store<ServiceEntry>,
+    /// Keys of token issuers that were fetched.
+    pub(crate) keys: BTreeMap<KeySource, String>,
 }
 
 impl Objects {

@@ -13,6 +13,8 @@ pub(crate) fn run(args: &ControlArgs) -> ExitCode {
     log_to(std::io::stderr, args.verbose);
     let mut options = ControlOptions::new(args.api.clone(), args.ca_dir.clone(), args.listen);
     options.svid_ttl = args.svid_ttl;
+    options.key_refresh = args.key_refresh;
+    options.loopback_issuers = args.allow_loopback_issuers;
     options.register_service = args.register_service;
     options.network = network::of(&args.network);
     crate::conclude(crate::runtime().and_then(|runtime| {

@@ -28,6 +28,9 @@ pub enum HttpsError {
     /// The trusted roots cannot be read.
     #[error("{0}")]
     Roots(BundleError),
+    /// This machine trusts no root that could be found.
+    #[error("no trusted roots on this machine: install ca-certificates, or set SSL_CERT_FILE")]
+    NoSystemRoots,
     /// The TLS configuration is refused.
     #[error("configuring TLS: {0}")]
     Config(String),

@@ -153,9 +153,13 @@ async fn wait(
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
     let last = in_force(mesh, applied, tokio::time::Instant::now() + timeout).await?;
-    if last.is_null() {
+    if last.answer.is_null() {
         return Ok(());
     }
+    for warning in &last.warnings {
+        writeln!(out, "{}: {warning}", Style::Warning.paint("warning")).during("print")?;
+    }
+    let last = last.answer;
     writeln!(
         out,
         "In force in {}/{} sidecars, generation {}.",

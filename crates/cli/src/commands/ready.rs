@@ -39,14 +39,22 @@ pub async fn ready(mesh: &Mesh, applied: &[Applied], timeout: Duration) -> Resul
     in_force(mesh, applied, deadline).await.map(drop)
 }
 
-/// Waits until every sidecar concerned has acknowledged applied policies; the control plane's last
-/// word, or null if there was nothing to wait for.
+/// What the control plane said about applied policies.
+#[derive(Debug, Default)]
+pub(crate) struct InForce {
+    /// Its last answer, or null if there was nothing to wait for.
+    pub(crate) answer: Value,
+    /// What is in force and yet not as whoever wrote it wants it.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Waits until every sidecar concerned has acknowledged applied policies.
 pub(crate) async fn in_force(
     mesh: &Mesh,
     applied: &[Applied],
     deadline: Instant,
-) -> Result<Value, CliError> {
-    let mut last = Value::Null;
+) -> Result<InForce, CliError> {
+    let mut in_force = InForce::default();
     let mut progress = Progress::default();
     for object in applied.iter().filter(|object| is_mesh_config(&object.kind)) {
         let Applied { kind, namespace, name, resource_version } = object;
@@ -55,11 +63,14 @@ pub(crate) async fn in_force(
         );
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).min(ASK_AGAIN);
-            last = mesh.control(&format!("{question}&waitMs={}", left.as_millis())).await?;
+            let last = mesh.control(&format!("{question}&waitMs={}", left.as_millis())).await?;
+            let what = format!("{} `{name}`", kind.to_lowercase());
             if last["inForce"] == true {
+                let warning = last["withoutKeys"].as_str().map(|why| format!("{what}: {why}"));
+                in_force.warnings.extend(warning);
+                in_force.answer = last;
                 break;
             }
-            let what = format!("{} `{name}`", kind.to_lowercase());
             if let (Some(true), Some(why)) = (last["seen"].as_bool(), last["refused"].as_str()) {
                 return Err(CliError::No(format!("{what} is stored but not in force: {why}")));
             }
@@ -73,7 +84,7 @@ pub(crate) async fn in_force(
             progress.waiting_for(&missing);
         }
     }
-    Ok(last)
+    Ok(in_force)
 }
 
 /// Says what is waited for, once a second from the first second on.

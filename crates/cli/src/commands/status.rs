@@ -26,15 +26,26 @@ pub(crate) async fn run(
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
     let place = state.path().display().to_string();
-    let pods = match Mesh::connect(target).await {
-        Ok(mesh) => Api::<Pod>::all(mesh.client()).list(&ListParams::default()).await.ok(),
-        Err(_) => None,
+    let mesh = Mesh::connect(target).await.ok();
+    let pods = match &mesh {
+        Some(mesh) => Api::<Pod>::all(mesh.client()).list(&ListParams::default()).await.ok(),
+        None => None,
+    };
+    let objects = match mesh.filter(|_| pods.is_some()) {
+        Some(mesh) => objects(&mesh).await,
+        None => Vec::new(),
     };
     if args.output == Format::Json {
         let pods: Option<Vec<_>> = pods.map(|list| list.items.iter().map(as_json).collect());
-        let document = json!({"stateDir": place, "running": pods.is_some(), "pods": pods});
+        let objects: Vec<_> = objects
+            .iter()
+            .map(|(object, trouble)| json!({"object": object, "trouble": trouble}))
+            .collect();
+        let running = pods.is_some();
+        let document =
+            json!({"stateDir": place, "running": running, "pods": pods, "objects": objects});
         writeln!(out, "{document:#}").during("print")?;
-        return if pods.is_some() { Ok(()) } else { Err(CliError::Reported) };
+        return if running { Ok(()) } else { Err(CliError::Reported) };
     }
     let Some(pods) = pods else {
         return Err(CliError::No(format!("no mesh is running in `{place}`")));
@@ -48,7 +59,20 @@ pub(crate) async fn run(
         let header = ["POD", "CONTAINER", "TROUBLE", "RESTARTS", "LAST EXIT", "MESSAGE"];
         write!(out, "\n{}", table(&header, &troubles)).during("print")?;
     }
+    if !objects.is_empty() {
+        let rows: Vec<_> = objects.into_iter().map(|(object, why)| vec![object, why]).collect();
+        write!(out, "\n{}", table(&["OBJECT", "TROUBLE"], &rows)).during("print")?;
+    }
     Ok(())
+}
+
+/// Objects that the control plane can't use, or not wholly, and why. A control plane that is gone says
+/// nothing, and its sidecars go on.
+async fn objects(mesh: &Mesh) -> Vec<(String, String)> {
+    let said = mesh.control("debug/generation").await.unwrap_or_default();
+    let troubles = said["troubles"].as_object().cloned().unwrap_or_default();
+    let text = |why: serde_json::Value| why.as_str().unwrap_or_default().to_owned();
+    troubles.into_iter().map(|(object, why)| (object, text(why))).collect()
 }
 
 fn containers(pod: &Pod) -> Vec<&ContainerStatus> {

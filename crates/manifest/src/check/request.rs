@@ -48,10 +48,13 @@ fn keys(rule: &Place<'_>, report: &mut Report) {
     if rule.text("issuer").is_empty() && rule.text("jwksUri").is_empty() {
         report.missing(rule, "issuer");
     }
-    if uri.is_none() && rule.text("jwks").is_empty() {
-        let message = "the rule has no keys, so every token is refused";
-        let help = "write the issuer's keys in `jwks`; they are not asked for at the issuer";
-        report.error_help(codes::UNSUPPORTED, issuer.as_ref().unwrap_or(rule), message, help);
+    let discovered = rule.text("jwksUri").is_empty() && rule.text("jwks").is_empty();
+    let web = ["https://", "http://"].iter().any(|it| rule.text("issuer").starts_with(it));
+    if discovered && !web {
+        let message =
+            "the rule names no keys, and its issuer is no address to ask: every token is refused";
+        let help = "write the keys in `jwks`, or where they are in `jwksUri`";
+        report.warn(codes::UNSUPPORTED, issuer.as_ref().unwrap_or(rule), message, help);
     }
     if let Some(issuer) = issuer.filter(|issuer| issuer.node.text() == Some("")) {
         report.error(codes::EMPTY, &issuer, "`issuer` is empty");

@@ -75,7 +75,10 @@ fn request_authentications(
         .request_authentications
         .good()
         .filter(|it| scope.selects_authentication(it))
-        .map(|it| RequestAuthentication { metadata: needed(&it.metadata), spec: it.spec.clone() })
+        .map(|it| RequestAuthentication {
+            metadata: needed(&it.metadata),
+            spec: objects.with_keys(it).spec,
+        })
         .collect();
     all.sort_by_cached_key(|it| order(&it.metadata));
     all

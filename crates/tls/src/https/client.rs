@@ -4,7 +4,9 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
+    crypto::CryptoProvider,
     pki_types::ServerName,
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
@@ -35,10 +37,7 @@ impl HttpsConnector {
         alpn: &[&str],
     ) -> Result<Self, HttpsError> {
         let provider = provider(KeyExchange::default());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(config_error)?
-            .with_root_certificates(roots(root_pem)?);
+        let builder = trusting(roots(root_pem)?, &provider)?;
         let mut config = match certificate_and_key {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -46,6 +45,23 @@ impl HttpsConnector {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
             }
         };
+        config.alpn_protocols = names(alpn);
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// A client that trusts the roots that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR`, else the
+    /// distribution's), and presents no certificate. Reads files.
+    ///
+    /// # Errors
+    /// When there are no such roots.
+    pub fn of_system(alpn: &[&str]) -> Result<Self, HttpsError> {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if store.is_empty() {
+            return Err(HttpsError::NoSystemRoots);
+        }
+        let provider = provider(KeyExchange::default());
+        let mut config = trusting(Arc::new(store), &provider)?.with_no_client_auth();
         config.alpn_protocols = names(alpn);
         Ok(Self { config: Arc::new(config) })
     }
@@ -73,6 +89,16 @@ impl HttpsConnector {
         .await?;
         Ok(TlsStream::new(stream))
     }
+}
+
+fn trusting(
+    roots: Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, HttpsError> {
+    Ok(ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(config_error)?
+        .with_root_certificates(roots))
 }
 
 impl fmt::Debug for HttpsConnector {

@@ -145,7 +145,7 @@ static JWT_RULE: Object = object(
         f("fromParams", List(&Str)),
         f("issuer", Str),
         f("jwks", Str),
-        f("jwksUri", Str).refused("keys are not fetched: write them in `jwks`"),
+        f("jwksUri", Str),
         f("outputClaimToHeaders", Objects(&CLAIM_TO_HEADER)),
         f("outputPayloadToHeader", Str),
         f("presence", Enum(&["OPTIONAL", "REQUIRED"]))
