@@ -22,11 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &["manifest", "policy", "http"]),
     ("tls", &["pki"]),
     ("net", &["sys"]),
-    ("proxy", &["policy", "model", "http", "tls", "net", "sys", "wire", "telemetry"]),
+    ("probe", &["tls"]),
+    ("proxy", &["policy", "model", "http", "tls", "net", "sys", "wire", "telemetry", "probe"]),
     ("control", &["model", "policy", "manifest", "pki", "tls", "wire", "telemetry"]),
     ("kubeapi", &["manifest", "pki", "tls"]),
     ("controllers", &["manifest"]),
-    ("node", &["net", "sys", "manifest", "telemetry"]),
+    ("node", &["net", "sys", "manifest", "telemetry", "probe"]),
     ("cli", &["model", "policy", "manifest", "telemetry"]),
 ];
 

@@ -10,10 +10,11 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
+        Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use palisade_probe::Scheme;
 use tokio::time::Instant;
 
 pub(crate) use check::check;
@@ -141,7 +142,9 @@ impl Tally {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     /// A GET that must be answered with 200 to 399.
-    Http { address: (Ipv4Addr, u16), path: String, headers: Vec<(String, String)> },
+    Http { scheme: Scheme, address: (Ipv4Addr, u16), path: String, headers: Vec<(String, String)> },
+    /// A gRPC server that says of a service, or of itself, that it is well.
+    Grpc { address: (Ipv4Addr, u16), service: String },
     /// A connection that must be accepted.
     Tcp { address: (Ipv4Addr, u16) },
     /// A command in the container that must exit with 0.
@@ -158,7 +161,10 @@ impl Target {
             container,
             ip,
         );
-        target.unwrap_or_else(|| Self::unsupported("gRPC probes are not offered on one machine"))
+        let target = target.or_else(|| Self::of_grpc(probe.grpc.as_ref()?, ip));
+        target.unwrap_or_else(|| {
+            Self::unsupported("a probe is one of `exec`, `httpGet`, `tcpSocket` and `grpc`")
+        })
     }
 
     /// What a hook of a container asks.
@@ -183,16 +189,13 @@ impl Target {
         };
         let unknown = || Self::unsupported("the probe's host or port is not known");
         if let Some(get) = get {
-            if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
-                let what = "HTTPS probes are not offered on one machine; use tcpSocket";
-                return Some(Self::unsupported(what));
-            }
             let Some(address) = address(get.host.as_ref(), &get.port) else {
                 return Some(unknown());
             };
             let path = get.path.clone().filter(|path| !path.is_empty());
             let headers = get.http_headers.iter().flatten();
             return Some(Self::Http {
+                scheme: Scheme::of(get.scheme.as_deref()),
                 address,
                 path: path.unwrap_or_else(|| "/".to_owned()),
                 headers: headers.map(|h| (h.name.clone(), h.value.clone())).collect(),
@@ -200,6 +203,11 @@ impl Target {
         }
         let address = address(tcp?.host.as_ref(), &tcp?.port);
         Some(address.map_or_else(unknown, |address| Self::Tcp { address }))
+    }
+
+    fn of_grpc(grpc: &GRPCAction, ip: Ipv4Addr) -> Option<Self> {
+        let port = u16::try_from(grpc.port).ok().filter(|&port| port > 0)?;
+        Some(Self::Grpc { address: (ip, port), service: grpc.service.clone().unwrap_or_default() })
     }
 
     fn unsupported(what: &str) -> Self {
@@ -277,18 +285,31 @@ mod tests {
         .unwrap();
         let ip = Ipv4Addr::new(10, 244, 0, 9);
         let target = |value| Target::new(&probe(value), &container, ip);
-        let http =
-            |path: &str| Target::Http { address: (ip, 8080), path: path.into(), headers: vec![] };
-        assert_eq!(target(json!({"httpGet": {"port": "http"}})), http("/"));
-        assert_eq!(target(json!({"httpGet": {"port": 8080, "path": "/x"}})), http("/x"));
+        let http = |scheme, path: &str| Target::Http {
+            scheme,
+            address: (ip, 8080),
+            path: path.into(),
+            headers: vec![],
+        };
+        assert_eq!(target(json!({"httpGet": {"port": "http"}})), http(Scheme::Http, "/"));
+        assert_eq!(
+            target(json!({"httpGet": {"port": 8080, "path": "/x", "scheme": "HTTPS"}})),
+            http(Scheme::Https, "/x")
+        );
+        for (service, expected) in [(json!(null), ""), (json!("a.b"), "a.b")] {
+            assert_eq!(
+                target(json!({"grpc": {"port": 8080, "service": service}})),
+                Target::Grpc { address: (ip, 8080), service: expected.to_owned() }
+            );
+        }
         assert_eq!(
             target(json!({"tcpSocket": {"port": 8080}})),
             Target::Tcp { address: (ip, 8080) }
         );
         for wrong in [
             json!({"httpGet": {"port": "none"}}),
-            json!({"httpGet": {"port": 1, "scheme": "HTTPS"}}),
-            json!({"grpc": {"port": 1}}),
+            json!({"grpc": {"port": 0}}),
+            json!({}),
             json!({"tcpSocket": {"port": 70000}}),
         ] {
             assert!(matches!(target(wrong), Target::Unsupported { .. }));

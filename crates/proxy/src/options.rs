@@ -130,6 +130,9 @@ pub struct AppProbe {
     /// A connection.
     #[serde(default)]
     pub tcp_socket: Option<TcpSocket>,
+    /// A question for a gRPC server's health.
+    #[serde(default)]
+    pub grpc: Option<GrpcHealth>,
     /// How long it may take; Kubernetes' default is one second.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,
@@ -168,6 +171,17 @@ pub struct HttpHeader {
 pub struct TcpSocket {
     /// Port.
     pub port: u16,
+}
+
+/// `grpc` of a probe.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcHealth {
+    /// Port.
+    pub port: u16,
+    /// The service asked for; all of the server without it.
+    #[serde(default)]
+    pub service: Option<String>,
 }
 
 /// Why a sidecar can't be started with these options.
@@ -357,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_injected_environment_is_enough() {
-        let probes = r#"{"/app-health/app/livez":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP","httpHeaders":[]},"timeoutSeconds":1},"/app-health/app/readyz":{"tcpSocket":{"port":8080}}}"#;
+        let probes = r#"{"/app-health/app/livez":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP","httpHeaders":[]},"timeoutSeconds":1},"/app-health/app/readyz":{"tcpSocket":{"port":8080}},"/app-health/app/startupz":{"grpc":{"port":8080,"service":"a.b"},"timeoutSeconds":2}}"#;
         let options = SidecarOptions::from_env(&env(&[
             ("TRUST_DOMAIN", "cluster.local"),
             ("SECRET_TTL", "24h0m0s"),
@@ -374,7 +388,7 @@ mod tests {
         assert_eq!(control.ttl, Duration::from_secs(86_400));
         assert_eq!(options.drain, Duration::from_secs(7));
         assert_eq!(options.host_ip, Some("10.244.0.1".parse().unwrap()));
-        assert_eq!(options.probes.len(), 2);
+        assert_eq!(options.probes.len(), 3);
         assert_eq!(options.listen.inbound, 15006);
     }
 

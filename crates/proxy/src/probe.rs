@@ -8,15 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use palisade_probe::Scheme;
 use thiserror::Error;
+use tokio::net::TcpStream;
 
 use crate::{
     admin::{Answer, text},
-    options::{AppProbe, HttpGet},
+    options::{AppProbe, GrpcHealth, HttpGet},
     socket,
 };
 
@@ -38,12 +37,8 @@ enum ProbeError {
     Timeout,
     #[error("can't connect to the application: {0}")]
     Connect(std::io::Error),
-    #[error("the application's answer is not HTTP: {0}")]
-    Http(hyper::Error),
-    #[error("the probe is no valid request: {0}")]
-    Request(http::Error),
-    #[error("probes over HTTPS are not supported")]
-    Https,
+    #[error(transparent)]
+    Asked(#[from] palisade_probe::ProbeError),
     #[error("the probe asks for nothing")]
     Empty,
 }
@@ -75,52 +70,49 @@ impl Probes {
     }
 
     async fn ask(&self, probe: &AppProbe, headers: &HeaderMap) -> Result<StatusCode, ProbeError> {
-        match (&probe.http_get, probe.tcp_socket) {
-            (Some(get), _) => self.http(get, headers).await,
-            (None, Some(tcp)) => {
-                let address = SocketAddr::new(self.pod, tcp.port);
-                socket::connect(address).await.map_err(ProbeError::Connect)?;
+        let agent = headers.get(header::USER_AGENT);
+        match (&probe.http_get, probe.tcp_socket, &probe.grpc) {
+            (Some(get), ..) => self.http(get, agent).await,
+            (None, Some(tcp), _) => {
+                connect(SocketAddr::new(self.pod, tcp.port)).await?;
                 Ok(StatusCode::OK)
             }
-            (None, None) => Err(ProbeError::Empty),
+            (None, None, Some(grpc)) => self.health(grpc, agent).await,
+            (None, None, None) => Err(ProbeError::Empty),
         }
     }
 
-    async fn http(&self, get: &HttpGet, headers: &HeaderMap) -> Result<StatusCode, ProbeError> {
-        if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
-            return Err(ProbeError::Https);
-        }
+    async fn http(&self, get: &HttpGet, agent: Agent<'_>) -> Result<StatusCode, ProbeError> {
         let address = SocketAddr::new(self.pod, get.port);
-        let request = request(get, address, headers).map_err(ProbeError::Request)?;
-        let stream = socket::connect(address).await.map_err(ProbeError::Connect)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
-        let connection = tokio::spawn(connection);
-        let answered = sender.send_request(request).await;
-        connection.abort();
-        Ok(answered.map_err(ProbeError::Http)?.status())
+        let fields = get.http_headers.iter();
+        let headers: Vec<_> =
+            fields.map(|field| (field.name.clone(), field.value.clone())).collect();
+        let question = palisade_probe::Get {
+            scheme: Scheme::of(get.scheme.as_deref()),
+            address,
+            path: &get.path,
+            headers: &headers,
+            user_agent: agent,
+        };
+        let status = question.send(connect(address).await?).await?;
+        // A redirection is good for the kubelet, and not one that it should follow.
+        Ok(if status.is_redirection() { StatusCode::OK } else { status })
+    }
+
+    async fn health(&self, grpc: &GrpcHealth, agent: Agent<'_>) -> Result<StatusCode, ProbeError> {
+        let address = SocketAddr::new(self.pod, grpc.port);
+        let service = grpc.service.as_deref().unwrap_or_default();
+        let stream = connect(address).await?;
+        palisade_probe::health(stream, address, service, agent).await?;
+        Ok(StatusCode::OK)
     }
 }
 
-/// What the kubelet would have sent to the application.
-fn request(
-    get: &HttpGet,
-    address: SocketAddr,
-    from_kubelet: &HeaderMap,
-) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let slash = if get.path.starts_with('/') { "" } else { "/" };
-    let mut request = Request::get(format!("{slash}{}", get.path));
-    let is_host = |name: &str| name.eq_ignore_ascii_case("host");
-    if !get.http_headers.iter().any(|header| is_host(&header.name)) {
-        request = request.header(header::HOST, address.to_string());
-    }
-    if let Some(agent) = from_kubelet.get(header::USER_AGENT) {
-        request = request.header(header::USER_AGENT, agent);
-    }
-    for field in &get.http_headers {
-        request = request.header(&field.name, &field.value);
-    }
-    request.header(header::CONNECTION, "close").body(Empty::new())
+/// Who asks, as the kubelet calls itself.
+type Agent<'a> = Option<&'a HeaderValue>;
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
+    socket::connect(address).await.map_err(ProbeError::Connect)
 }
 
 #[cfg(test)]
@@ -160,11 +152,13 @@ mod tests {
                 }],
             }),
             tcp_socket: None,
+            grpc: None,
             timeout_seconds: Some(2),
         };
         let tcp = |port| AppProbe {
             http_get: None,
             tcp_socket: Some(TcpSocket { port }),
+            grpc: None,
             timeout_seconds: None,
         };
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();

@@ -3,9 +3,11 @@
 
 mod client;
 mod server;
+mod unverified;
 
 pub use client::HttpsConnector;
 pub use server::{Client, HttpsAcceptor, HttpsPeer};
+pub use unverified::connect_unverified;
 
 use palisade_pki::{
     BundleError, KeyError, PemError, PrivateKey, TrustBundle, certificates_from_pem,

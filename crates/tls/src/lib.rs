@@ -22,7 +22,7 @@ pub use connect::{Connector, Offer};
 pub use credentials::GenerationError;
 pub use error::{HandshakeError, HandshakeReason, reason_of};
 pub use generation::{Generation, Settings, Svid};
-pub use https::{Client, HttpsAcceptor, HttpsConnector, HttpsError, HttpsPeer};
+pub use https::{Client, HttpsAcceptor, HttpsConnector, HttpsError, HttpsPeer, connect_unverified};
 pub use palisade_pki::CertificateFacts;
 pub use pending::{PendingError, PendingIdentity};
 pub use provider::{KeyExchange, UnknownKeyExchange};

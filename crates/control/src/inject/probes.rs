@@ -1,5 +1,5 @@
-//! Probes of an injected pod. The kubelet has no certificate, so that under STRICT its HTTP and TCP
-//! probes would be refused: they are sent to the sidecar instead, which asks the application.
+//! Probes of an injected pod. The kubelet has no certificate, so that under STRICT its HTTP, TCP and
+//! gRPC probes would be refused: they are sent to the sidecar instead, which asks the application.
 
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,7 @@ fn rewrite_container(container: &mut Value, probers: &mut Map<String, Value>) {
         let Some(probe) = container.get_mut(field).and_then(Value::as_object_mut) else { continue };
         if let Some(original) = original(probe, &ports) {
             probe.remove("tcpSocket");
+            probe.remove("grpc");
             let sidecar = json!({"path": path, "port": PROBER_PORT, "scheme": "HTTP"});
             probe.insert("httpGet".to_owned(), sidecar);
             probers.insert(path, original);
@@ -67,17 +68,23 @@ fn original(probe: &Map<String, Value>, ports: &Value) -> Option<Value> {
         if let Some(headers) = get.get("httpHeaders") {
             action["httpHeaders"] = headers.clone();
         }
-        let mut original = json!({"httpGet": action});
-        if let Some(seconds) = probe.get("timeoutSeconds") {
-            original["timeoutSeconds"] = seconds.clone();
-        }
-        return Some(original);
+        return Some(with_timeout(probe, json!({"httpGet": action})));
+    }
+    if let Some(grpc) = probe.get("grpc") {
+        return Some(with_timeout(probe, json!({"grpc": grpc})));
     }
     let socket = probe.get("tcpSocket")?;
     if socket.get("host").is_some_and(|host| host != "") {
         return None;
     }
     Some(json!({"tcpSocket": {"port": number(socket.get("port")?, ports)?}}))
+}
+
+fn with_timeout(probe: &Map<String, Value>, mut original: Value) -> Value {
+    if let Some(seconds) = probe.get("timeoutSeconds") {
+        original["timeoutSeconds"] = seconds.clone();
+    }
+    original
 }
 
 /// A port by number, or by the name of one that the container declares.

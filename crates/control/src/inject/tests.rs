@@ -130,7 +130,7 @@ fn only_probes_that_the_sidecar_can_answer_are_redirected() {
         (json!({"tcpSocket": {"port": 80}}), true),
         (json!({"tcpSocket": {"port": 80, "host": "10.0.0.1"}}), false),
         (json!({"exec": {"command": ["true"]}}), false),
-        (json!({"grpc": {"port": 80}}), false),
+        (json!({"grpc": {"port": 80, "service": "a.b"}}), true),
     ] {
         assert_eq!(redirected(probe.clone()), expected, "{probe}");
     }

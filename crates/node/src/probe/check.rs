@@ -1,12 +1,14 @@
 //! One try of a probe.
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet, time::timeout};
+use http::HeaderValue;
+use palisade_probe::Get;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::Target;
 use crate::{
@@ -22,9 +24,12 @@ pub(crate) async fn check(
     container: (i32, &ProcessSpec),
 ) -> Result<(), String> {
     let outcome = match target {
-        Target::Http { address, path, headers } => {
-            timeout(limit, http(*address, path, headers)).await
+        Target::Http { scheme, address, path, headers } => {
+            let (scheme, address) = (*scheme, SocketAddr::from(*address));
+            let get = Get { scheme, address, path, headers, user_agent: Some(&USER_AGENT) };
+            timeout(limit, http(get)).await
         }
+        Target::Grpc { address, service } => timeout(limit, grpc((*address).into(), service)).await,
         Target::Tcp { address } => timeout(limit, tcp(*address)).await,
         Target::Exec { command } => timeout(limit, exec(command, program, container)).await,
         Target::Unsupported { what } => return Err(what.clone()),
@@ -36,35 +41,21 @@ async fn tcp(address: (Ipv4Addr, u16)) -> Result<(), String> {
     TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string())
 }
 
-async fn http(
-    address: (Ipv4Addr, u16),
-    path: &str,
-    headers: &[(String, String)],
-) -> Result<(), String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+/// 200 to 399 is good, as for the kubelet.
+async fn http(get: Get<'_>) -> Result<(), String> {
+    let stream = TcpStream::connect(get.address).await.map_err(|error| error.to_string())?;
     let _ = stream.set_nodelay(true);
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let mut request = Request::get(path)
-        .header(header::USER_AGENT, "kube-probe/1.33")
-        .header(header::ACCEPT, "*/*")
-        .header(header::CONNECTION, "close");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        request = request.header(header::HOST, format!("{}:{}", address.0, address.1));
-    }
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    // Aborted when this returns.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = response.status().as_u16();
+    let status = get.send(stream).await.map_err(|error| error.to_string())?.as_u16();
     if (200..400).contains(&status) {
         return Ok(());
     }
     Err(format!("HTTP probe failed with statuscode: {status}"))
+}
+
+async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let asked = palisade_probe::health(stream, address, service, Some(&USER_AGENT)).await;
+    asked.map_err(|error| error.to_string())
 }
 
 async fn exec(
@@ -88,5 +79,8 @@ async fn exec(
         Err(error) => Err(error.to_string()),
     }
 }
+
+/// What the kubelet of this version of the API calls itself.
+static USER_AGENT: HeaderValue = HeaderValue::from_static("kube-probe/1.33");
 
 const MAX_SAID: u64 = 4096;

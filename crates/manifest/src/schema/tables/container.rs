@@ -60,6 +60,11 @@ pub(super) static ENV_FROM_SOURCE: Object = object(
 pub(super) static EXEC_ACTION: Object =
     object("io.k8s.api.core.v1.ExecAction", &[f("command", List(&Str))]);
 
+pub(super) static GRPC_ACTION: Object = object(
+    "io.k8s.api.core.v1.GRPCAction",
+    &[f("port", Int32).required(), f("service", Str).default(Lit::Str(""))],
+);
+
 pub(super) static HTTP_HEADER: Object = object(
     "io.k8s.api.core.v1.HTTPHeader",
     &[f("name", Str).required(), f("value", Str).required()],
@@ -106,7 +111,7 @@ pub(super) static PROBE: Object = object(
     &[
         f("exec", Obj(&EXEC_ACTION)),
         f("failureThreshold", Int32).default(Lit::Int(3)),
-        f("grpc", Any).refused("use httpGet, tcpSocket or exec"),
+        f("grpc", Obj(&GRPC_ACTION)),
         f("httpGet", Obj(&HTTP_GET_ACTION)),
         f("initialDelaySeconds", Int32),
         f("periodSeconds", Int32).default(Lit::Int(10)),
