@@ -1,5 +1,7 @@
 //! Probes over HTTPS and gRPC, of pods with a sidecar and without, asked of servers that others have written.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use palisade_testkit::{Mesh, eventually};

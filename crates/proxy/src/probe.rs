@@ -94,7 +94,7 @@ impl Probes {
             headers: &headers,
             user_agent: agent,
         };
-        let status = question.send(connect(address).await?).await?;
+        let status = Box::pin(question.send(connect(address).await?)).await?;
         // A redirection is good for the kubelet, and not one that it should follow.
         Ok(if status.is_redirection() { StatusCode::OK } else { status })
     }
@@ -103,7 +103,7 @@ impl Probes {
         let address = SocketAddr::new(self.pod, grpc.port);
         let service = grpc.service.as_deref().unwrap_or_default();
         let stream = connect(address).await?;
-        palisade_probe::health(stream, address, service, agent).await?;
+        Box::pin(palisade_probe::health(stream, address, service, agent)).await?;
         Ok(StatusCode::OK)
     }
 }

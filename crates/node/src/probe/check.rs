@@ -45,7 +45,7 @@ async fn tcp(address: (Ipv4Addr, u16)) -> Result<(), String> {
 async fn http(get: Get<'_>) -> Result<(), String> {
     let stream = TcpStream::connect(get.address).await.map_err(|error| error.to_string())?;
     let _ = stream.set_nodelay(true);
-    let status = get.send(stream).await.map_err(|error| error.to_string())?.as_u16();
+    let status = Box::pin(get.send(stream)).await.map_err(|error| error.to_string())?.as_u16();
     if (200..400).contains(&status) {
         return Ok(());
     }
@@ -54,7 +54,7 @@ async fn http(get: Get<'_>) -> Result<(), String> {
 
 async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let asked = palisade_probe::health(stream, address, service, Some(&USER_AGENT)).await;
+    let asked = Box::pin(palisade_probe::health(stream, address, service, Some(&USER_AGENT))).await;
     asked.map_err(|error| error.to_string())
 }
 
