@@ -1,7 +1,7 @@
 //! Who calls: a ServiceAccount token of audience `istio-ca`, reviewed by the Kubernetes API. Nothing
 //! else identifies a sidecar to the control plane.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub(crate) enum AuthenticationError {
     Audience,
     #[error("`{0}` is no ServiceAccount")]
     NoServiceAccount(String),
+    #[error("the token is bound to pod `{pod}` at {address}, and came from elsewhere")]
+    Elsewhere { pod: String, address: IpAddr },
     #[error("the token can't be reviewed: {0}")]
     Unavailable(String),
 }
@@ -42,6 +44,7 @@ impl From<&AuthenticationError> for tonic::Status {
             AuthenticationError::NoToken
             | AuthenticationError::Invalid(_)
             | AuthenticationError::Audience
+            | AuthenticationError::Elsewhere { .. }
             | AuthenticationError::NoServiceAccount(_) => Self::unauthenticated("token refused"),
         }
     }

@@ -1,8 +1,6 @@
 //! Istio's certificate service: a certificate for the identity that the caller's token proves, and
 //! for no other. Source: Istio `security/pkg/server/ca/server.go`.
 
-mod rate;
-
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -15,11 +13,12 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Request, Response, Status};
 
-use self::rate::Rate;
 use crate::{
-    authenticate::{Authenticator, Caller},
+    authenticate::Caller,
+    gate::{self, Gate},
     index::Published,
     metrics::Metrics,
+    rate::Rate,
 };
 
 /// The certificate service.
@@ -27,7 +26,7 @@ use crate::{
 pub(crate) struct Certificates {
     authority: Arc<Authority>,
     lifetimes: Lifetimes,
-    authenticator: Authenticator,
+    gate: Gate,
     published: watch::Receiver<Arc<Published>>,
     rate: Mutex<Rate>,
     metrics: Arc<Metrics>,
@@ -37,13 +36,13 @@ impl Certificates {
     pub(crate) fn new(
         authority: Arc<Authority>,
         default_lifetime: Duration,
-        authenticator: Authenticator,
+        gate: Gate,
         published: watch::Receiver<Arc<Published>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let lifetimes = Lifetimes { default: default_lifetime, max: MAX_LIFETIME };
         let rate = Mutex::new(Rate::default());
-        Self { authority, lifetimes, authenticator, published, rate, metrics }
+        Self { authority, lifetimes, gate, published, rate, metrics }
     }
 
     fn issue(
@@ -56,7 +55,8 @@ impl Certificates {
             return Err(Status::unavailable("the mesh's settings are not known yet"));
         }
         let id = identity(caller, published.mesh())?;
-        if !self.rate.lock().admits(&id.to_string(), caller.pod.as_deref(), Instant::now()) {
+        let who = format!("{id} {}", caller.pod.as_deref().unwrap_or_default());
+        if !self.rate.lock().admits(&who, Instant::now()) {
             return Err(Status::resource_exhausted("too many requests for this identity"));
         }
         refuse_wishes(request)?;
@@ -87,29 +87,22 @@ impl IstioCertificateService for Certificates {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.metrics.certificate_requests.add(1);
-        let caller = self.authenticator.caller(request.metadata()).await.map_err(|error| {
-            self.metrics.authentication_failures.add(1);
-            tracing::warn!(peer = ?request.remote_addr(), reason = %error, "no certificate: caller refused");
-            Status::from(&error)
-        })?;
+        let caller = self.gate.caller(&request, WHAT).await?;
         match self.issue(&caller, request.get_ref()) {
             Ok(cert_chain) => {
                 self.metrics.certificates_issued.add(1);
                 Ok(Response::new(IstioCertificateResponse { cert_chain }))
             }
             Err(status) => {
-                tracing::warn!(
-                    namespace = caller.namespace,
-                    account = caller.service_account,
-                    pod = caller.pod,
-                    reason = status.message(),
-                    "no certificate"
-                );
+                self.gate.tell(gate::address(&request), WHAT, status.message());
                 Err(status)
             }
         }
     }
 }
+
+/// What is asked for here.
+const WHAT: &str = "certificate";
 
 fn identity(caller: &Caller, mesh: &Mesh) -> Result<SpiffeId, Status> {
     SpiffeId::new(mesh.trust_domain.clone(), &caller.namespace, &caller.service_account)

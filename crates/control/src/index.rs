@@ -9,9 +9,11 @@ mod task;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
     sync::Arc,
 };
 
+use palisade_manifest::Pod;
 use palisade_model::{KeySource, Kind, ObjectRef, Objects, Snapshot, changed};
 use palisade_types::{Mesh, WorkloadRef};
 use serde_json::Value;
@@ -74,6 +76,13 @@ pub(crate) struct Seen {
     pub(crate) without_keys: Option<String>,
 }
 
+/// Where a pod is on the network.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Located {
+    pub(crate) uid: String,
+    pub(crate) address: IpAddr,
+}
+
 /// The mesh as the rest of the control plane sees it; replaced as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
@@ -83,6 +92,8 @@ pub(crate) struct Published {
     /// Objects that `snapshot` was made of.
     pub(crate) seen: BTreeMap<Stored, Seen>,
     pub(crate) services: usize,
+    /// Every pod that may run and has an address, with a sidecar or without.
+    pub(crate) pods: BTreeMap<WorkloadRef, Located>,
     /// When `snapshot` was made.
     pub(crate) at: Instant,
     /// Kinds that were not listed yet; not empty: this is no mesh but a start.
@@ -96,6 +107,7 @@ impl Published {
             changed_in: BTreeMap::new(),
             seen: BTreeMap::new(),
             services: 0,
+            pods: BTreeMap::new(),
             at: Instant::now(),
             missing: Source::all().collect(),
         }
@@ -200,6 +212,7 @@ impl Index {
             changed_in,
             seen: self.seen.clone(),
             services: self.objects.services().count(),
+            pods: self.objects.pods().filter_map(located).collect(),
             at: Instant::now(),
             missing: BTreeSet::new(),
         });
@@ -288,6 +301,16 @@ impl Index {
     fn is_mesh_config(&self, at: &Stored) -> bool {
         at.namespace == self.control_namespace && at.name == MESH_CONFIG
     }
+}
+
+/// The address of a pod that is over may be another's.
+fn located(pod: &Pod) -> Option<(WorkloadRef, Located)> {
+    let (metadata, status) = (&pod.metadata, &pod.status);
+    if matches!(status.phase.as_str(), "Succeeded" | "Failed") {
+        return None;
+    }
+    let at = Located { uid: metadata.uid.clone(), address: status.pod_ip?.to_canonical() };
+    Some((WorkloadRef::new(&metadata.namespace, &metadata.name), at))
 }
 
 fn stored(source: Source, object: &Value) -> Stored {

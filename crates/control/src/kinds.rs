@@ -36,6 +36,11 @@ pub(crate) fn validating_webhooks() -> ApiResource {
     resource("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", plural)
 }
 
+/// Events.
+pub(crate) fn events() -> ApiResource {
+    resource("", "v1", "Event", "events")
+}
+
 /// Reviews of tokens.
 pub(crate) fn token_reviews() -> ApiResource {
     resource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews")

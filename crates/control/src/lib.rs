@@ -7,7 +7,9 @@
 mod authenticate;
 mod authority;
 mod certificates;
+mod events;
 mod fleet;
+mod gate;
 mod index;
 mod inject;
 mod keys;
@@ -16,6 +18,7 @@ mod kubernetes;
 mod metrics;
 mod monitoring;
 mod network;
+mod rate;
 mod registration;
 mod roots;
 mod run;

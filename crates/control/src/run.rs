@@ -24,7 +24,9 @@ use crate::{
     authenticate::Authenticator,
     authority::{self, AuthorityFilesError},
     certificates::Certificates,
+    events::{self, Events},
     fleet::Fleet,
+    gate::Gate,
     index::{self, Running},
     inject::Template,
     keys,
@@ -140,15 +142,17 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
+    let (events, warnings) = Events::new();
+    let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
     let certificates = Certificates::new(
         Arc::clone(&authority),
         options.svid_ttl,
-        authenticator.clone(),
+        gate.clone(),
         published.clone(),
         Arc::clone(&metrics),
     );
     let streams = Streams {
-        authenticator,
+        gate,
         fleet: Arc::clone(&fleet),
         published: published.clone(),
         feed,
@@ -186,6 +190,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         tasks.spawn(server.run(tasks.clone(), shutdown.clone()));
     }
     let until = |task| shutdown.clone().run_until_cancelled_owned(task);
+    tasks.spawn(until(Box::pin(events::write(client.clone(), warnings)) as Task));
     let root_pem = authority.root_pem();
     tasks.spawn(until(Box::pin(roots::keep(client.clone(), root_pem.clone())) as Task));
     let service_at = options.register_service.then_some(addresses);

@@ -20,8 +20,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    authenticate::{Authenticator, Caller},
+    authenticate::Caller,
     fleet::{Connection, Fleet},
+    gate::Gate,
     index::{Feed, Published},
     metrics::Metrics,
 };
@@ -29,7 +30,7 @@ use crate::{
 /// The configuration service; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
-    pub(crate) authenticator: Authenticator,
+    pub(crate) gate: Gate,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) feed: mpsc::Sender<Feed>,
@@ -46,11 +47,7 @@ impl ConfigService for Streams {
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let caller = self.authenticator.caller(request.metadata()).await.map_err(|error| {
-            self.metrics.authentication_failures.add(1);
-            tracing::warn!(peer = ?request.remote_addr(), reason = %error, "no config: caller refused");
-            Status::from(&error)
-        })?;
+        let caller = self.gate.caller(&request, "configuration").await?;
         let (send, configs) = mpsc::channel(1);
         let streams = self.clone();
         let shutdown = self.shutdown.clone();

@@ -17,7 +17,9 @@ use tonic::{Request, transport::Channel};
 use crate::{
     authenticate::{self, Authenticator},
     certificates::Certificates,
+    events::{Events, Warning},
     fleet::Fleet,
+    gate::Gate,
     index::{Feed, Published, Running, Source, unwatched},
     kubernetes::Change,
     metrics::Metrics,
@@ -35,6 +37,7 @@ pub(crate) struct Control {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) grpc: Channel,
     pub(crate) monitoring: SocketAddr,
+    pub(crate) warnings: mpsc::Receiver<Warning>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -49,15 +52,17 @@ impl Control {
         let metrics = Arc::new(Metrics::default());
         let fleet = Arc::new(Fleet::default());
         let authenticator = Authenticator::Function(Arc::new(review));
+        let (events, warnings) = Events::new();
+        let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
         let certificates = Certificates::new(
             Arc::clone(&authority),
             Duration::from_secs(3600),
-            authenticator.clone(),
+            gate.clone(),
             published.clone(),
             Arc::clone(&metrics),
         );
         let streams = Streams {
-            authenticator,
+            gate,
             fleet: Arc::clone(&fleet),
             published: published.clone(),
             feed: feed.clone(),
@@ -80,7 +85,8 @@ impl Control {
         let grpc = Channel::from_shared(format!("http://{}", addresses[0])).unwrap();
         let grpc = grpc.connect().await.unwrap();
         let monitoring = addresses[1];
-        let mut control = Self { feed, published, authority, fleet, grpc, monitoring, shutdown };
+        let mut control =
+            Self { feed, published, authority, fleet, grpc, monitoring, warnings, shutdown };
         for source in Source::all() {
             let objects = match source {
                 Source::Objects(Kind::Pod) => pods.iter().map(|(name, sa)| pod(name, sa)).collect(),
@@ -141,7 +147,7 @@ fn pod(name: &str, account: &str) -> Value {
             "labels": {"app": name, "security.istio.io/tlsMode": "istio"},
         },
         "spec": {"containers": [], "serviceAccountName": account},
-        "status": {"phase": "Running"},
+        "status": {"phase": "Running", "podIP": "127.0.0.1"},
     })
 }
 

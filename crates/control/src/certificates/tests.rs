@@ -3,18 +3,23 @@ use palisade_wire::ca::IstioCertificateServiceClient;
 use tonic::Code;
 
 use super::*;
-use crate::testing::{Control, from};
+use crate::{
+    index::Source,
+    kubernetes::Change,
+    testing::{Control, from},
+};
 
 fn request(id: &str, seconds: i64) -> IstioCertificateRequest {
     let csr = signing_request(&PrivateKey::generate().unwrap(), &id.parse().unwrap()).unwrap();
     IstioCertificateRequest { csr, validity_duration: seconds, metadata: None }
 }
 
+const PODS: &[(&str, &str)] = &[("web-1", "web"), ("web-2", "web")];
 const OWN: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
 #[tokio::test]
 async fn a_certificate_is_for_the_account_of_the_token() {
-    let control = Control::start(&[]).await;
+    let control = Control::start(PODS).await;
     let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
     for (seconds, lifetime) in [(0, 3600), (600, 600)] {
         let answer = client.create_certificate(from("web", "web-1", request(OWN, seconds))).await;
@@ -30,7 +35,7 @@ async fn a_certificate_is_for_the_account_of_the_token() {
 
 #[tokio::test]
 async fn nobody_gets_a_certificate_for_somebody_else_or_for_too_long() {
-    let control = Control::start(&[]).await;
+    let control = Control::start(PODS).await;
     let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
     let other = "spiffe://cluster.local/ns/shop/sa/db";
     let foreign = "spiffe://evil.example/ns/shop/sa/web";
@@ -56,7 +61,7 @@ async fn nobody_gets_a_certificate_for_somebody_else_or_for_too_long() {
 
 #[tokio::test]
 async fn one_pod_cannot_ask_for_ever() {
-    let control = Control::start(&[]).await;
+    let control = Control::start(PODS).await;
     let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
     let request = request(OWN, 0);
     let mut codes = Vec::new();
@@ -66,4 +71,32 @@ async fn one_pod_cannot_ask_for_ever() {
     }
     assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
     assert!(client.create_certificate(from("web", "web-2", request)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_is_good_only_at_its_pods_address_and_the_pod_that_tried_is_told() {
+    let mut control = Control::start(PODS).await;
+    let other = serde_json::json!({
+        "metadata": {"name": "db-1", "namespace": "shop", "uid": "db", "resourceVersion": "2"},
+        "spec": {"containers": [], "serviceAccountName": "db"},
+        "status": {"phase": "Running", "podIP": "10.0.0.9"},
+    });
+    let pods = Source::Objects(palisade_model::Kind::Pod);
+    control.change(pods, Change::Apply(other)).await;
+    control.wait(|mesh| mesh.pods.len() == 3).await;
+    let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
+    let stolen = request("spiffe://cluster.local/ns/shop/sa/db", 0);
+    let status = client.create_certificate(from("db", "db-1", stolen.clone())).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "token refused"));
+    let told = control.warnings.recv().await.unwrap();
+    assert_eq!((told.namespace.as_str(), told.pod.as_str()), ("shop", "web-1"));
+    let reason = "the token is bound to pod `db-1.shop` at 10.0.0.9, and came from elsewhere";
+    assert!(told.message.ends_with(reason), "{}", told.message);
+    // Who keeps trying is not even looked at.
+    let mut codes = Vec::new();
+    for _ in 0..25 {
+        let answer = client.create_certificate(from("db", "db-1", stolen.clone())).await;
+        codes.extend(answer.err().map(|status| status.code()));
+    }
+    assert_eq!(codes.last(), Some(&Code::ResourceExhausted), "{codes:?}");
 }

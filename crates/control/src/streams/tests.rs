@@ -144,16 +144,19 @@ async fn generations_only_grow_in_the_eyes_of_a_sidecar_of_an_earlier_life() {
 #[tokio::test]
 async fn a_config_comes_once_the_pod_is_seen_and_the_stream_ends_when_it_is_gone() {
     let control = Control::start(&[]).await;
-    let mut sidecar = Sidecar::open(&control, "web", "web", subscribe("web", 0)).await;
     let pod = json!({
         "metadata": {
             "name": "web", "namespace": "shop", "resourceVersion": "5",
             "labels": {"security.istio.io/tlsMode": "istio"},
         },
         "spec": {"serviceAccountName": "web", "containers": []},
+        "status": {"podIP": "127.0.0.1"},
     });
     let source = Source::Objects(Kind::Pod);
-    control.change(source, Change::Apply(pod.clone())).await;
+    let (mut sidecar, ()) = tokio::join!(
+        Sidecar::open(&control, "web", "web", subscribe("web", 0)),
+        control.change(source, Change::Apply(pod.clone())),
+    );
     assert_eq!(sidecar.config().await.workload.name, "web");
     control.change(source, Change::Delete(pod)).await;
     assert_eq!(sidecar.end().await.code(), Code::NotFound);

@@ -149,7 +149,8 @@ spec:
 
 /// The container of an Envoy and what Istio gives its agent.
 fn envoy(account: &str) -> String {
-    let program = concat!(include_str!("agent.py"), include_str!("envoy.py"));
+    let program =
+        concat!(include_str!("csr.py"), include_str!("agent.py"), include_str!("envoy.py"));
     let identity = format!("spiffe://cluster.local/ns/interop/sa/{account}");
     let words = [
         "/usr/bin/python3",

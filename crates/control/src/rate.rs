@@ -1,4 +1,4 @@
-//! How often one pod may ask for a certificate: a bucket per identity and pod, of bounded number.
+//! How often somebody may ask: a bucket for each, of bounded number.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const MAX_BUCKETS: usize = 50_000;
 
 /// All buckets.
 #[derive(Debug, Default)]
-pub(super) struct Rate(HashMap<(String, Option<String>), Bucket>);
+pub(crate) struct Rate(HashMap<String, Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
@@ -30,19 +30,23 @@ impl Bucket {
 
 impl Rate {
     /// Whether a request is let through now.
-    pub(super) fn admits(&mut self, identity: &str, pod: Option<&str>, now: Instant) -> bool {
-        let key = (identity.to_owned(), pod.map(str::to_owned));
-        if !self.0.contains_key(&key) && self.0.len() >= MAX_BUCKETS {
+    pub(crate) fn admits(&mut self, who: &str, now: Instant) -> bool {
+        if !self.0.contains_key(who) && self.0.len() >= MAX_BUCKETS {
             self.0.retain(|_, bucket| bucket.level(now) < BURST);
             if self.0.len() >= MAX_BUCKETS {
                 return false;
             }
         }
-        let bucket = self.0.entry(key).or_insert(Bucket { tokens: BURST, at: now });
+        let bucket = self.0.entry(who.to_owned()).or_insert(Bucket { tokens: BURST, at: now });
         let level = bucket.level(now);
         let admitted = level >= 1.0;
         *bucket = Bucket { tokens: if admitted { level - 1.0 } else { level }, at: now };
         admitted
+    }
+
+    /// Whether a request would not be let through now.
+    pub(crate) fn is_exhausted(&self, who: &str, now: Instant) -> bool {
+        self.0.get(who).is_some_and(|bucket| bucket.level(now) < 1.0)
     }
 }
 
@@ -53,9 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_that_asks_too_often_waits_and_others_do_not() {
+    fn who_asks_too_often_waits_and_others_do_not() {
         let (mut rate, now) = (Rate::default(), Instant::now());
-        let mut admitted = |pod: &str, at: Instant| rate.admits("id", Some(pod), at);
+        let mut admitted = |pod: &str, at: Instant| rate.admits(pod, at);
+        assert!(!Rate::default().is_exhausted("a", now));
         let burst = (0..100).filter(|_| admitted("a", now)).count();
         assert_eq!(burst, 20);
         assert!(admitted("b", now));
