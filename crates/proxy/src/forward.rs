@@ -196,7 +196,8 @@ impl Passed {
             return Some(Tunnel { upstream, down: rest });
         }
         rest.release(&worker.buffers);
-        if reusable {
+        let under = upstream.credentials.as_ref();
+        if reusable && under.is_none_or(|under| worker.shared.credentials.is_current(under)) {
             worker.pool.checkin(upstream, now);
         }
         None
@@ -213,12 +214,12 @@ async fn run(
     answered: &mut Option<Instant>,
 ) -> Result<Upstream, Failure> {
     let mut upstream = dial.request(worker).await.map_err(Failure::Connect)?;
+    let Client { stream, received, under, .. } = client;
     let mut begin = |_: &ResponseHead| {
         *answered = Some(Instant::now());
-        worker.persistence(head)
+        worker.persistence(head, under.as_ref())
     };
     loop {
-        let Client { stream, received, .. } = client;
         let buffers = &worker.buffers;
         match exchange.run(stream, &mut upstream.stream, received, buffers, &mut begin).await {
             Ok(()) => return Ok(upstream),
@@ -236,7 +237,8 @@ async fn run(
 /// The response is through.
 fn complete(worker: &Worker, head: &RequestHead, exchange: &Exchange) -> Ended {
     let response = exchange.download.head();
-    let keep = worker.persistence(head) == Persistence::KeepAlive
+    // A certificate that has come since the answer began does not break the promise that it made.
+    let keep = worker.persistence(head, None) == Persistence::KeepAlive
         && exchange.upload.body().is_done()
         && exchange.download.promised() == Persistence::KeepAlive;
     Ended {
@@ -286,7 +288,7 @@ async fn fail(
         },
     };
     let persistence = if exchange.upload.body().is_done() {
-        worker.persistence(head)
+        worker.persistence(head, client.under.as_ref())
     } else {
         Persistence::Close
     };

@@ -77,7 +77,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: Socket
     };
     match speech {
         detect::Speech::Http => {
-            let client = Client::new(stream, received);
+            let client = Client::new(stream, received).under(connection.under.clone());
             let known = Known::default();
             let requests = Session { worker: &worker, connection: &connection, client, known };
             session::serve(&worker, requests).await;

@@ -59,8 +59,7 @@ pub(crate) struct Upstream {
     pub(crate) stream: Stream,
     /// What it is good for.
     pub(crate) key: Key,
-    /// Our certificate that it was opened with.
-    #[expect(dead_code, reason = "held so that its address, which is in the key, stays its own")]
+    /// Our certificate that it was opened with; held so that its address, which is in the key, stays its own.
     pub(crate) credentials: Option<Arc<Generation>>,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
@@ -112,13 +111,15 @@ impl Pool {
         shelf.push(Idle { upstream, since: now });
     }
 
-    /// Closes what was idle for too long or was closed by the other side.
-    pub(crate) fn sweep(&self) {
+    /// Closes what was idle for too long, was closed by the other side, or is older than our certificate.
+    pub(crate) fn sweep(&self, is_current: impl Fn(&Arc<Generation>) -> bool) {
         let now = Instant::now();
         let shelves = &mut *self.idle.borrow_mut();
         for shelf in shelves.by_key.values_mut() {
             shelf.retain_mut(|idle| {
-                now.duration_since(idle.since) < IDLE && is_quiet(&mut idle.upstream.stream)
+                now.duration_since(idle.since) < IDLE
+                    && idle.upstream.credentials.as_ref().is_none_or(&is_current)
+                    && is_quiet(&mut idle.upstream.stream)
             });
         }
         shelves.by_key.retain(|_, shelf| !shelf.is_empty());

@@ -64,7 +64,7 @@ pub(crate) async fn answer(
     server: &'static str,
 ) -> Ended {
     let persistence = match head.framing() {
-        Framing::None | Framing::Length(0) => worker.persistence(head),
+        Framing::None | Framing::Length(0) => worker.persistence(head, client.under.as_ref()),
         _ => Persistence::Close,
     };
     reply(worker, client, head, answer, server, persistence).await

@@ -100,16 +100,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Our certificate under the trust domains of `config`, if these differ from the ones in force.
+    /// Our certificate as `config` wants it used, if that is otherwise than now: under other trust domains,
+    /// or with no session to resume, since none outlives the rules that it was made under.
     fn realigned(&self, config: &ProxyConfig) -> Result<Option<Generation>, GenerationError> {
+        let Some(current) = self.credentials.load() else { return Ok(None) };
         let domains: Vec<_> = config.mesh.trust_domains().cloned().collect();
-        match self.credentials.load() {
-            Some(current) if current.settings().trust_domains != domains => {
-                let settings = Settings { trust_domains: domains, ..current.settings().clone() };
-                current.with_settings(settings).map(Some)
-            }
-            _ => Ok(None),
+        if current.settings().trust_domains != domains {
+            let settings = Settings { trust_domains: domains, ..current.settings().clone() };
+            return current.with_settings(settings).map(Some);
         }
+        let active = self.active();
+        let same_rules = active.as_deref().is_none_or(|it| it.config.inbound == config.inbound);
+        // An expired certificate is no reason to refuse new rules: it opens nothing, resumed or not.
+        Ok(if same_rules { None } else { current.with_settings(current.settings().clone()).ok() })
     }
 
     /// Puts a certificate in force.

@@ -17,6 +17,7 @@ use std::{
 use futures::FutureExt as _;
 use palisade_http::{DateLine, Persistence, RequestHead};
 use palisade_telemetry::{AccessLogSender, DecisionSender, RequestIds};
+use palisade_tls::Generation;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
@@ -110,9 +111,15 @@ impl Worker {
         }
     }
 
-    /// Whether a client's connection goes on after its current request has been read in full.
-    pub(crate) fn persistence(&self, head: &RequestHead) -> Persistence {
-        if head.keep_alive() && !self.draining.is_raised() {
+    /// Whether a client's connection goes on after its current request has been read in full. One that
+    /// was made under a certificate or roots that are in force no more does not.
+    pub(crate) fn persistence(
+        &self,
+        head: &RequestHead,
+        under: Option<&Arc<Generation>>,
+    ) -> Persistence {
+        let current = under.is_none_or(|under| self.shared.credentials.is_current(under));
+        if head.keep_alive() && current && !self.draining.is_raised() {
             Persistence::KeepAlive
         } else {
             Persistence::Close
@@ -224,6 +231,6 @@ async fn announce(worker: Rc<Worker>, mut generations: watch::Receiver<u64>) {
 async fn sweep(worker: Rc<Worker>) {
     loop {
         sleep(JANITOR).await;
-        worker.pool.sweep();
+        worker.pool.sweep(|under| worker.shared.credentials.is_current(under));
     }
 }

@@ -189,6 +189,13 @@ impl Generation {
         self.connectors.connector(sni, offer, expected)
     }
 
+    /// Whether both present the same certificate and trust the same peers.
+    pub(crate) fn trusts_and_presents_as(&self, other: &Self) -> bool {
+        self.svid == other.svid
+            && self.credentials.bundle == other.credentials.bundle
+            && self.settings.trust_domains == other.settings.trust_domains
+    }
+
     fn check_validity(&self) -> Result<(), HandshakeError> {
         check_own_validity(self.svid.facts.not_after)
     }

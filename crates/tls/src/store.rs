@@ -39,6 +39,16 @@ impl CredentialStore {
         self.current.load_full()
     }
 
+    /// Whether a connection that was made under a generation has the certificate, the roots and the trust
+    /// domains that are in force; without waiting.
+    #[must_use]
+    pub fn is_current(&self, generation: &Arc<Generation>) -> bool {
+        let current = self.current.load();
+        current
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, generation) || it.trusts_and_presents_as(generation))
+    }
+
     /// Counts the generations: changes when one has been published.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

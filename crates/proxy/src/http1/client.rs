@@ -4,11 +4,13 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use palisade_http::{Limits, RequestError};
+use palisade_tls::Generation;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, Sleep, sleep_until, timeout},
@@ -38,6 +40,8 @@ pub(crate) struct Client<S> {
     pub(crate) stream: S,
     /// What the client sent and nobody has used.
     pub(crate) received: Buffer,
+    /// Our certificate that the connection was made under, if it is mTLS.
+    pub(crate) under: Option<Arc<Generation>>,
     scratch: Option<Box<Scratch>>,
     timer: Timer,
     since: Instant,
@@ -62,7 +66,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// A connection of which `received` has been read.
     pub(crate) fn new(stream: S, received: Buffer) -> Self {
         let now = Instant::now();
-        Self { stream, received, scratch: None, timer: Timer::new(now + IDLE), since: now }
+        let timer = Timer::new(now + IDLE);
+        Self { stream, received, under: None, scratch: None, timer, since: now }
+    }
+
+    /// The same, made under a certificate of ours.
+    pub(crate) fn under(mut self, generation: Option<Arc<Generation>>) -> Self {
+        self.under = generation;
+        self
     }
 
     /// Reads the next head. A connection that is idle while the sidecar drains is closed.

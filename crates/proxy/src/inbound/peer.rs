@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use palisade_policy::{Attributes, Http};
@@ -21,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) source: SocketAddr,
     /// Where it was going.
     pub(crate) destination: SocketAddr,
+    /// Our certificate that it was made under; none for plaintext.
+    pub(crate) under: Option<Arc<Generation>>,
     /// Verified identities; none for plaintext.
     pub(crate) identities: Vec<String>,
     /// SNI.
@@ -37,6 +40,7 @@ impl Connection {
         Self {
             source,
             destination,
+            under: None,
             identities: Vec::new(),
             server_name: String::new(),
             client_certificate: String::new(),
@@ -90,7 +94,8 @@ impl Connection {
         });
     }
 
-    fn authenticated(&mut self, peer: Peer, generation: &Generation) {
+    fn authenticated(&mut self, peer: Peer, generation: &Arc<Generation>) {
+        self.under = Some(Arc::clone(generation));
         let own = &generation.svid().id;
         let mut hash = String::with_capacity(64);
         for byte in peer.certificate_sha256 {
