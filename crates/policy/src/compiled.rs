@@ -7,23 +7,27 @@
 mod aliases;
 mod attribute;
 mod claims;
+mod guard;
 mod identity;
+mod index;
 mod place;
 mod rule;
 mod rule_set;
 mod seen;
 mod test;
 mod trace;
+mod trie;
 mod values;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use palisade_manifest::{Action, AuthorizationPolicy};
+use palisade_types::Mesh;
 
 pub(crate) use self::trace::{Traced, Tried, trace, use_on_tcp};
 use self::{
     rule::{CompiledRule, Context, Layer},
-    rule_set::RuleSet,
+    rule_set::{Named, RuleSet},
     test::View,
 };
 use crate::{Attributes, Decision, PolicyRef, Reason, RuleName, Scope, Shadow, Verdict};
@@ -31,9 +35,29 @@ use crate::{Attributes, Decision, PolicyRef, Reason, RuleName, Scope, Shadow, Ve
 /// The AuthorizationPolicies of one workload, ready to decide.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledPolicies {
-    applied: Vec<Applied>,
+    policies: Vec<Arc<CompiledPolicy>>,
     http: Rules,
     tcp: Rules,
+    anew: usize,
+}
+
+/// What was compiled before, which saves compiling what is still the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// What `compiled` was compiled from.
+    pub policies: &'a [AuthorizationPolicy],
+    /// What it was compiled for.
+    pub scope: Scope<'a>,
+    /// The result.
+    pub compiled: &'a CompiledPolicies,
+}
+
+/// One policy, compiled.
+#[derive(Debug)]
+struct CompiledPolicy {
+    applied: Applied,
+    http: Vec<Named>,
+    tcp: Vec<Named>,
 }
 
 /// A policy that applies to the workload.
@@ -59,12 +83,12 @@ pub enum Enforcement {
 /// All rules for one layer.
 #[derive(Clone, Debug, Default)]
 struct Rules {
-    custom: RuleSet,
-    audit: RuleSet,
-    deny: RuleSet,
-    allow: RuleSet,
-    shadow_deny: RuleSet,
-    shadow_allow: RuleSet,
+    custom: Arc<RuleSet>,
+    audit: Arc<RuleSet>,
+    deny: Arc<RuleSet>,
+    allow: Arc<RuleSet>,
+    shadow_deny: Arc<RuleSet>,
+    shadow_allow: Arc<RuleSet>,
 }
 
 impl CompiledPolicies {
@@ -74,50 +98,91 @@ impl CompiledPolicies {
         policies: impl IntoIterator<Item = &'a AuthorizationPolicy>,
         scope: Scope<'_>,
     ) -> Self {
+        Self::compile_after(None, policies, scope)
+    }
+
+    /// The same as [`CompiledPolicies::compile`], with what has not changed taken over: compiled
+    /// policies, and whole indexes of the actions of which no policy has changed.
+    #[must_use]
+    pub fn compile_after<'a>(
+        before: Option<Before<'_>>,
+        policies: impl IntoIterator<Item = &'a AuthorizationPolicy>,
+        scope: Scope<'_>,
+    ) -> Self {
+        let known = before.map(|before| before.by_name(scope)).unwrap_or_default();
         let mut compiled = Self::default();
         for policy in policies {
-            if scope.selects_authorization(policy) {
-                compiled.add(policy, scope);
+            if !scope.selects_authorization(policy) {
+                continue;
             }
+            let known = known.get(&name(policy)).filter(|(source, _)| *source == policy);
+            compiled.policies.push(match known {
+                Some((_, known)) => Arc::clone(known),
+                None => {
+                    compiled.anew += 1;
+                    Arc::new(CompiledPolicy::new(policy, scope.mesh))
+                }
+            });
         }
-        compiled.http.index();
-        compiled.tcp.index();
+        let before = before.map(|before| before.compiled);
+        compiled.http = compiled.rules(Layer::Http, before);
+        compiled.tcp = compiled.rules(Layer::Tcp, before);
         compiled
     }
 
-    fn add(&mut self, policy: &AuthorizationPolicy, scope: Scope<'_>) {
-        let applied = Applied {
-            policy: PolicyRef::of(&policy.metadata),
-            action: policy.spec.action,
-            enforcement: enforcement(policy),
+    /// How many policies were compiled, and not taken over.
+    #[must_use]
+    pub fn compiled_anew(&self) -> usize {
+        self.anew
+    }
+
+    fn rules(&self, layer: Layer, before: Option<&Self>) -> Rules {
+        let set = |action, enforcement, of: fn(&Rules) -> &Arc<RuleSet>| {
+            let (new, old) =
+                (self.of(action, enforcement), before.map(|it| (it, it.of(action, enforcement))));
+            match old {
+                Some((before, old)) if same(&new, &old) => Arc::clone(of(before.at(layer))),
+                _ if new.is_empty() => Arc::default(),
+                _ => {
+                    let rules = new.iter().flat_map(|policy| policy.at(layer)).cloned();
+                    Arc::new(RuleSet::new(rules.collect()))
+                }
+            }
         };
-        let names = RuleNames::new(policy);
-        for (layer, rules) in [(Layer::Http, &mut self.http), (Layer::Tcp, &mut self.tcp)] {
-            let Some(set) = rules.set(applied.action, applied.enforcement) else { continue };
-            let context = Context {
-                mesh: scope.mesh,
-                namespace: &policy.metadata.namespace,
-                action: applied.action,
-                layer,
-            };
-            let rules = policy.spec.rules.iter().enumerate().filter_map(|(index, rule)| {
-                Some((names.at(index), CompiledRule::compile(rule.as_ref()?, context).ok()?))
-            });
-            set.add(rules);
+        use Enforcement::{DryRun, Enforced};
+        Rules {
+            custom: set(Action::Custom, Enforced, |rules| &rules.custom),
+            audit: set(Action::Audit, Enforced, |rules| &rules.audit),
+            deny: set(Action::Deny, Enforced, |rules| &rules.deny),
+            allow: set(Action::Allow, Enforced, |rules| &rules.allow),
+            shadow_deny: set(Action::Deny, DryRun, |rules| &rules.shadow_deny),
+            shadow_allow: set(Action::Allow, DryRun, |rules| &rules.shadow_allow),
         }
-        self.applied.push(applied);
+    }
+
+    /// The policies that belong together. AUDIT and CUSTOM have no dry run, which validation refuses.
+    fn of(&self, action: Action, enforcement: Enforcement) -> Vec<&Arc<CompiledPolicy>> {
+        let wanted =
+            |applied: &Applied| applied.action == action && applied.enforcement == enforcement;
+        self.policies.iter().filter(|policy| wanted(&policy.applied)).collect()
+    }
+
+    fn at(&self, layer: Layer) -> &Rules {
+        match layer {
+            Layer::Http => &self.http,
+            Layer::Tcp => &self.tcp,
+        }
     }
 
     /// Whether no policy applies: everything is allowed, and there is nothing to record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.applied.is_empty()
+        self.policies.is_empty()
     }
 
     /// The policies that apply.
-    #[must_use]
-    pub fn applied(&self) -> &[Applied] {
-        &self.applied
+    pub fn applied(&self) -> impl Iterator<Item = &Applied> {
+        self.policies.iter().map(|policy| &policy.applied)
     }
 
     /// Decides a request (`attributes.http` is present) or a connection (absent: TCP rules).
@@ -145,32 +210,6 @@ impl CompiledPolicies {
 }
 
 impl Rules {
-    /// The set that a policy belongs to. AUDIT and CUSTOM have no dry run, which validation refuses.
-    fn set(&mut self, action: Action, enforcement: Enforcement) -> Option<&mut RuleSet> {
-        match (action, enforcement) {
-            (Action::Custom, Enforcement::Enforced) => Some(&mut self.custom),
-            (Action::Audit, Enforcement::Enforced) => Some(&mut self.audit),
-            (Action::Deny, Enforcement::Enforced) => Some(&mut self.deny),
-            (Action::Allow, Enforcement::Enforced) => Some(&mut self.allow),
-            (Action::Deny, Enforcement::DryRun) => Some(&mut self.shadow_deny),
-            (Action::Allow, Enforcement::DryRun) => Some(&mut self.shadow_allow),
-            (Action::Audit | Action::Custom, Enforcement::DryRun) => None,
-        }
-    }
-
-    fn index(&mut self) {
-        for set in [
-            &mut self.custom,
-            &mut self.audit,
-            &mut self.deny,
-            &mut self.allow,
-            &mut self.shadow_deny,
-            &mut self.shadow_allow,
-        ] {
-            set.index();
-        }
-    }
-
     fn decide(&self, view: &View<'_>) -> Decision {
         let shadow = self.shadow(view);
         // A CUSTOM rule has no provider to ask, and ends the request before AUDIT sees it.
@@ -191,6 +230,61 @@ impl Rules {
         let allow = self.shadow_allow.exists().then(|| self.shadow_allow.allow(view));
         (deny.is_some() || allow.is_some()).then(|| Box::new(Shadow { deny, allow }))
     }
+}
+
+impl<'a> Before<'a> {
+    /// What can be taken over for a scope.
+    fn by_name(
+        self,
+        scope: Scope<'_>,
+    ) -> HashMap<Name<'a>, (&'a AuthorizationPolicy, &'a Arc<CompiledPolicy>)> {
+        if self.scope.mesh != scope.mesh {
+            return HashMap::new();
+        }
+        let applied =
+            self.policies.iter().filter(|policy| self.scope.selects_authorization(policy));
+        let both = applied.zip(&self.compiled.policies);
+        both.map(|(policy, compiled)| (name(policy), (policy, compiled))).collect()
+    }
+}
+
+impl CompiledPolicy {
+    fn new(policy: &AuthorizationPolicy, mesh: &Mesh) -> Self {
+        let applied = Applied {
+            policy: PolicyRef::of(&policy.metadata),
+            action: policy.spec.action,
+            enforcement: enforcement(policy),
+        };
+        let names = RuleNames::new(policy);
+        let compile = |layer| {
+            let namespace = &policy.metadata.namespace;
+            let context = Context { mesh, namespace, action: policy.spec.action, layer };
+            let rules = policy.spec.rules.iter().enumerate().filter_map(|(index, rule)| {
+                let compiled = CompiledRule::compile(rule.as_ref()?, context).ok()?;
+                Some((names.at(index), Arc::new(compiled)))
+            });
+            rules.collect()
+        };
+        Self { applied, http: compile(Layer::Http), tcp: compile(Layer::Tcp) }
+    }
+
+    fn at(&self, layer: Layer) -> &[Named] {
+        match layer {
+            Layer::Http => &self.http,
+            Layer::Tcp => &self.tcp,
+        }
+    }
+}
+
+/// Namespace and name.
+type Name<'a> = (&'a str, &'a str);
+
+fn name(policy: &AuthorizationPolicy) -> Name<'_> {
+    (&policy.metadata.namespace, &policy.metadata.name)
+}
+
+fn same(new: &[&Arc<CompiledPolicy>], old: &[&Arc<CompiledPolicy>]) -> bool {
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| Arc::ptr_eq(new, old))
 }
 
 /// Makes the names of one policy's rules, which share their texts.

@@ -30,7 +30,16 @@ pub fn labels() -> BTreeMap<String, String> {
 
 /// Policies of all kinds, some of another workload, some that validation would refuse.
 pub fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
-    prop::collection::vec(policy(), 0..5).prop_map(|mut policies| {
+    named(0..5)
+}
+
+/// So many that most rules have company behind each key of an index.
+pub fn many_policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
+    named(20..40)
+}
+
+fn named(number: std::ops::Range<usize>) -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
+    prop::collection::vec(policy(), number).prop_map(|mut policies| {
         for (index, policy) in policies.iter_mut().enumerate() {
             policy.metadata.name = format!("p{index}");
         }
@@ -257,6 +266,7 @@ const IDENTITIES: &[&str] = &[
     "spiffe://td2/ns/foobar/sa/a",
     "spiffe://td2/ns/bar/sa/a/x",
     "spiffe://other/ns/foo/x/sa/a",
+    "spiffe://other/ns/ns/foo/sa/x/y/sa/a/b",
     "https://other/ns/foo/sa/a",
 ];
 const PRINCIPALS: &[&str] = &[

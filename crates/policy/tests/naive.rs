@@ -7,9 +7,10 @@ mod words;
 
 use palisade_manifest::AuthorizationPolicy;
 use palisade_policy::{
-    Attributes, CompiledPolicies, Decision, Reason, Scope, Verdict,
-    generators::{self, Asked, policies},
+    Attributes, Before, CompiledPolicies, Decision, Reason, Scope, Verdict,
+    generators::{self, Asked, many_policies, policies},
 };
+use palisade_types::Mesh;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -63,6 +64,65 @@ proptest! {
                 Ok(())
             })?;
         }
+    }
+
+    #[test]
+    fn among_many_rules_the_same_one_decides(
+        policies in many_policies(), asked in prop::collection::vec(generators::asked(), 1..6),
+    ) {
+        let mesh = generators::mesh();
+        let labels = generators::labels();
+        let scope = Scope { mesh: &mesh, namespace: "foo", labels: &labels };
+        let compiled = CompiledPolicies::compile(&policies, scope);
+        let written = written(&policies);
+        for asked in &asked {
+            with_attributes(asked, |attributes| {
+                let expected = interpreter::decide(&written, scope, attributes);
+                prop_assert_eq!(answer(&compiled.decide(attributes)), expected, "{:?}", attributes);
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn after_a_change_only_what_it_touches_is_compiled(
+        policies in many_policies(),
+        other in policies(),
+        at in any::<prop::sample::Index>(),
+        asked in generators::asked(),
+    ) {
+        let mesh = generators::mesh();
+        let labels = generators::labels();
+        let scope = Scope { mesh: &mesh, namespace: "foo", labels: &labels };
+        let compiled = CompiledPolicies::compile(&policies, scope);
+        prop_assert_eq!(compiled.compiled_anew(), compiled.applied().count());
+        let before = Some(Before { policies: &policies, scope, compiled: &compiled });
+        let unchanged = CompiledPolicies::compile_after(before, &policies, scope);
+        prop_assert_eq!(unchanged.compiled_anew(), 0);
+
+        // One policy is replaced, under its own name, or is gone.
+        let mut changed = policies.clone();
+        let at = at.index(policies.len());
+        match other.into_iter().next() {
+            Some(other) => changed[at].spec = other.spec,
+            None => drop(changed.remove(at)),
+        }
+        let compiled = CompiledPolicies::compile_after(before, &changed, scope);
+        prop_assert!(compiled.compiled_anew() <= 1);
+        let whole = CompiledPolicies::compile(&changed, scope);
+        // What holds in another mesh is compiled there.
+        let moved = Mesh { trust_domain_aliases: Vec::new(), ..mesh.clone() };
+        let moved = Scope { mesh: &moved, ..scope };
+        let elsewhere = CompiledPolicies::compile_after(before, &policies, moved);
+        prop_assert_eq!(elsewhere.compiled_anew(), elsewhere.applied().count());
+        with_attributes(&asked, |attributes| {
+            prop_assert_eq!(compiled.decide(attributes), whole.decide(attributes));
+            prop_assert_eq!(
+                elsewhere.decide(attributes),
+                CompiledPolicies::compile(&policies, moved).decide(attributes)
+            );
+            Ok(())
+        })?;
     }
 
     #[test]

@@ -36,6 +36,12 @@ impl PathTemplate {
         Some(Self(parts.into()))
     }
 
+    /// What every path that matches starts and ends with.
+    #[must_use]
+    pub fn ends(&self) -> (&[u8], &[u8]) {
+        (self.0.first().map_or(&[], Part::literal), self.0.last().map_or(&[], Part::literal))
+    }
+
     /// Whether a whole path (without query) matches.
     ///
     /// Each operator first takes as little as it can; on a mismatch the last `{*}` takes one more
@@ -73,6 +79,16 @@ impl PathTemplate {
                 Some(cursor) => at = cursor,
                 None => return false,
             }
+        }
+    }
+}
+
+impl Part {
+    /// The bytes; an operator has none.
+    fn literal(&self) -> &[u8] {
+        match self {
+            Self::Literal(literal) => literal,
+            Self::Star | Self::DoubleStar => &[],
         }
     }
 }

@@ -3,7 +3,7 @@
 //! An identity is the text of a URI SAN. Source: Istio `pilot/pkg/security/authz/model/generator.go`
 //! (179-260), whose regular expressions are written out here as searches.
 
-use super::values::Patterns;
+use super::{guard::Shape, values::Patterns};
 
 /// `principals`: patterns on what follows `spiffe://`; `*` is any identity.
 #[derive(Clone, Debug)]
@@ -14,9 +14,9 @@ impl Principals {
         Self(Patterns::new(values.iter().map(String::as_str)))
     }
 
-    /// The principals, if there is no wildcard among them.
-    pub(super) fn exact(&self) -> Option<impl Iterator<Item = &str>> {
-        self.0.exact()
+    /// What stands where in a principal that matches; none if that can be anything.
+    pub(super) fn texts(&self) -> Option<impl Iterator<Item = (Shape, &[u8])>> {
+        self.0.texts()
     }
 
     pub(super) fn matches(&self, identity: &str) -> bool {
@@ -42,26 +42,14 @@ impl Namespace {
         Self { pieces: pattern.split('*').map(Into::into).collect() }
     }
 
-    /// `/ns/NAMESPACE/`, if that is all there is to it.
-    pub(super) fn exact(&self) -> Option<&str> {
-        match &*self.pieces {
-            [piece] if piece.matches('/').count() == 3 => Some(piece),
-            _ => None,
-        }
+    /// What an identity that matches has from one of its `/ns/` on.
+    pub(super) fn start(&self) -> &[u8] {
+        self.pieces.first().map_or(&[], |piece| piece.as_bytes())
     }
 
     pub(super) fn matches(&self, identity: &str) -> bool {
         after_all(&self.pieces, identity).is_some()
     }
-}
-
-/// Each `/ns/NAMESPACE/` of an identity.
-pub(super) fn namespaces(identity: &str) -> impl Iterator<Item = &str> {
-    identity.bytes().enumerate().filter(|(_, byte)| *byte == b'/').filter_map(|(at, _)| {
-        let from = identity.get(at..)?;
-        let namespace = from.strip_prefix("/ns/")?;
-        from.get(..=4 + namespace.find('/')?)
-    })
 }
 
 /// `serviceAccounts`: `spiffe://.+/ns/NAMESPACE/(.+/|)sa/NAME(/.+)?`, without wildcards.
@@ -78,6 +66,11 @@ impl ServiceAccount {
     pub(super) fn new(value: &str, policy_namespace: &str) -> Self {
         let (namespace, name) = value.split_once('/').unwrap_or((policy_namespace, value));
         Self { namespace: format!("/ns/{namespace}/").into(), account: format!("sa/{name}").into() }
+    }
+
+    /// `/ns/NAMESPACE/sa/NAME`.
+    pub(super) fn usual(&self) -> String {
+        [&*self.namespace, &*self.account].concat()
     }
 
     pub(super) fn matches(&self, identity: &str) -> bool {
@@ -187,21 +180,6 @@ mod tests {
             ("f*f", "spiffe://td/ns/f/sa/a", false),
         ] {
             assert_eq!(Namespace::new(value).matches(identity), expected, "{value} {identity}");
-        }
-    }
-
-    #[test]
-    fn an_identity_has_the_namespaces_that_exact_patterns_find() {
-        for (identity, expected) in [
-            ("spiffe://td/ns/foo/sa/a", &["/ns/foo/"][..]),
-            ("spiffe://td/ns/ns/foo/sa/a", &["/ns/ns/", "/ns/foo/"]),
-            ("spiffe://td/ns//sa", &["/ns//"]),
-            ("spiffe://td/ns/foo", &[]),
-        ] {
-            assert_eq!(namespaces(identity).collect::<Vec<_>>(), expected, "{identity}");
-        }
-        for (value, expected) in [("foo", Some("/ns/foo/")), ("f*", None), ("a/b", None)] {
-            assert_eq!(Namespace::new(value).exact(), expected, "{value}");
         }
     }
 

@@ -4,6 +4,8 @@
 //! rule (it disappears) and widens any other (the value or condition is left out). A `when` key that
 //! nobody knows removes any rule, as in Istio; validation is what keeps such rules away.
 
+use std::slice;
+
 use palisade_manifest::{Action, Condition, Operation, Rule, Source};
 use palisade_types::{IpBlock, Mesh};
 
@@ -11,6 +13,7 @@ use super::{
     aliases,
     attribute::Attribute,
     claims::{Claim, RequestPrincipal, claim_path, name_in_brackets},
+    guard::{Frequencies, Key},
     identity::{Namespace, Principals, ServiceAccount, TrustDomainPattern},
     place::{Part, Place},
     test::{HeaderName, Sense, Test, Values, View},
@@ -75,18 +78,24 @@ impl CompiledRule {
         Ok(Self { when, to: to?, from: from? })
     }
 
-    /// Names, as [`View::callers`] has them, of which a caller must have one for the rule to match; none
-    /// if it can match others.
-    pub(super) fn callers(&self) -> Option<Vec<&str>> {
-        if let Some(callers) = self.when.callers() {
-            return Some(callers);
-        }
-        let AnyOf::These(alternatives) = &self.from else { return None };
-        let mut all = Vec::new();
-        for alternative in alternatives {
-            all.extend(alternative.callers()?);
-        }
-        Some(all)
+    /// All its tests.
+    pub(super) fn tests(&self) -> impl Iterator<Item = &Test> {
+        self.needs().into_iter().flatten().flatten().flat_map(|one| &one.0)
+    }
+
+    /// Keys of which a request must have one for the rule to match; none if it can match others.
+    pub(super) fn guard<'a>(&'a self, frequencies: &Frequencies<'a>) -> Option<Vec<Key<'a>>> {
+        let guards = self.needs().into_iter().flatten().filter_map(|alternatives| {
+            let of = |one: &'a AllOf| frequencies.best(&one.0);
+            let keys: Option<Vec<_>> = alternatives.iter().map(of).collect();
+            Some(keys?.concat())
+        });
+        guards.min_by_key(|keys| frequencies.cost(keys))
+    }
+
+    /// Lists of alternatives; of each one must hold.
+    fn needs(&self) -> [Option<&[AllOf]>; 3] {
+        [self.from.these(), self.to.these(), Some(slice::from_ref(&self.when))]
     }
 
     pub(super) fn matches(&self, view: &View<'_>) -> bool {
@@ -117,16 +126,20 @@ impl AllOf {
         Self(tests.into())
     }
 
-    fn callers(&self) -> Option<Vec<&str>> {
-        self.0.iter().find_map(Test::callers)
-    }
-
     fn holds(&self, view: &View<'_>) -> bool {
         self.0.iter().all(|test| test.holds(view))
     }
 }
 
 impl AnyOf {
+    /// The alternatives, if there is a condition.
+    fn these(&self) -> Option<&[AllOf]> {
+        match self {
+            Self::Always => None,
+            Self::These(alternatives) => Some(alternatives),
+        }
+    }
+
     fn holds(&self, view: &View<'_>) -> bool {
         match self {
             Self::Always => true,

@@ -1,46 +1,28 @@
 //! The rules of the policies with one action, and the first of them that matches.
-//!
-//! Most rules can only match callers whose principal or namespace they name. They are found by what a
-//! caller is called; only the others are tried on every request.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{rule::CompiledRule, test::View};
+use super::{index::Index, rule::CompiledRule, test::View};
 use crate::{Reason, RuleName, Verdict};
+
+/// A rule and what it is called.
+pub(super) type Named = (Arc<RuleName>, Arc<CompiledRule>);
 
 /// The rules of the policies with one action.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RuleSet {
     exists: bool,
     /// By name, as text: the first that matches is the one to report.
-    rules: Vec<(Arc<RuleName>, CompiledRule)>,
-    /// Positions, in order, of the rules that name callers, by the name ([`CompiledRule::callers`]).
-    by_caller: HashMap<Box<str>, Vec<usize>>,
-    /// Positions, in order, of the rules that may match any caller.
-    others: Vec<usize>,
+    rules: Vec<Named>,
+    index: Index,
 }
 
 impl RuleSet {
-    /// Adds what is usable of a policy; [`RuleSet::index`] ends this.
-    pub(super) fn add(&mut self, rules: impl Iterator<Item = (Arc<RuleName>, CompiledRule)>) {
-        self.exists = true;
-        self.rules.extend(rules);
-    }
-
-    pub(super) fn index(&mut self) {
-        self.rules.sort_by_cached_key(|(name, _)| name.to_string());
-        for (position, (_, rule)) in self.rules.iter().enumerate() {
-            let Some(callers) = rule.callers() else {
-                self.others.push(position);
-                continue;
-            };
-            for caller in callers {
-                let positions = self.by_caller.entry(caller.into()).or_default();
-                if positions.last() != Some(&position) {
-                    positions.push(position);
-                }
-            }
-        }
+    /// Of the usable rules of policies. Without any policy, the set is the default one.
+    pub(super) fn new(mut rules: Vec<Named>) -> Self {
+        rules.sort_by_cached_key(|(name, _)| name.to_string());
+        let index = Index::new(rules.iter().map(|(_, rule)| &**rule));
+        Self { exists: true, rules, index }
     }
 
     /// Whether there is such a policy, though none of its rules may be usable.
@@ -49,19 +31,20 @@ impl RuleSet {
     }
 
     pub(super) fn first_match(&self, view: &View<'_>) -> Option<Arc<RuleName>> {
-        let first = |positions: &[usize], before: usize| {
-            positions.iter().copied().take_while(|position| *position < before).find(|position| {
-                self.rules.get(*position).is_some_and(|(_, rule)| rule.matches(view))
-            })
-        };
-        let mut found = first(&self.others, usize::MAX);
-        if !self.by_caller.is_empty() {
-            for caller in view.callers() {
-                let positions = self.by_caller.get(caller).map_or(&[][..], Vec::as_slice);
-                found = first(positions, found.unwrap_or(usize::MAX)).or(found);
+        let mut first: Option<(u32, &Arc<RuleName>)> = None;
+        self.index.visit(view, |positions| {
+            for position in positions {
+                if first.is_some_and(|(first, _)| first <= *position) {
+                    return;
+                }
+                if let Some((name, rule)) = self.rules.get(*position as usize)
+                    && rule.matches(view)
+                {
+                    first = Some((*position, name));
+                }
             }
-        }
-        self.rules.get(found?).map(|(name, _)| Arc::clone(name))
+        });
+        first.map(|(_, name)| Arc::clone(name))
     }
 
     /// What these DENY policies alone decide.

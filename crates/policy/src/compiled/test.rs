@@ -5,7 +5,7 @@ use palisade_types::IpBlock;
 
 use super::{
     claims::{Claim, RequestPrincipal},
-    identity::{Namespace, Principals, SPIFFE, ServiceAccount, TrustDomainPattern, namespaces},
+    identity::{Namespace, Principals, ServiceAccount, TrustDomainPattern},
     place::Place,
     values::{Hosts, Paths, Patterns},
 };
@@ -74,27 +74,11 @@ impl<'a> View<'a> {
         let path = path.map(|path| path.split_once('?').map_or(path, |(path, _)| path).as_bytes());
         Self { attributes, path }
     }
-
-    /// What the caller is called: its principals, and its namespaces as `/ns/NAMESPACE/`.
-    pub(super) fn callers(&self) -> impl Iterator<Item = &'a str> {
-        let identities = self.attributes.identities.iter();
-        identities.flat_map(|id| id.strip_prefix(SPIFFE).into_iter().chain(namespaces(id)))
-    }
 }
 
 impl Test {
     pub(super) fn holds(&self, view: &View<'_>) -> bool {
         self.values.match_one(view) == (self.sense == Sense::OneOf)
-    }
-
-    /// Names, as [`View::callers`] has them, of which a caller must have one; none if the test can hold
-    /// for others.
-    pub(super) fn callers(&self) -> Option<Vec<&str>> {
-        match (&self.values, self.sense) {
-            (Values::Principals(principals), Sense::OneOf) => Some(principals.exact()?.collect()),
-            (Values::Namespaces(all), Sense::OneOf) => all.iter().map(Namespace::exact).collect(),
-            _ => None,
-        }
     }
 
     /// What it costs to evaluate, roughly; cheap tests go first.

@@ -2,6 +2,8 @@
 
 use palisade_types::{PathTemplate, StringPattern};
 
+use super::guard::Shape;
+
 /// The patterns of one field. Exact values, the usual kind, are found by bisection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patterns {
@@ -26,10 +28,10 @@ impl Patterns {
         Self { any, exact: exact.into(), others: others.into() }
     }
 
-    /// The values, if there is no wildcard among them.
-    pub(super) fn exact(&self) -> Option<impl Iterator<Item = &str>> {
-        let only_exact = !self.any && self.others.is_empty();
-        only_exact.then(|| self.exact.iter().map(|value| &**value))
+    /// What stands where in a value that matches; none if that can be anything.
+    pub(super) fn texts(&self) -> Option<impl Iterator<Item = (Shape, &[u8])>> {
+        let exact = self.exact.iter().map(|value| (Shape::Whole, value.as_bytes()));
+        (!self.any).then(|| exact.chain(self.others.iter().filter_map(text)))
     }
 
     /// Whether a value matches, `*` standing for one that is not empty.
@@ -55,6 +57,12 @@ pub(super) struct Hosts(Box<[StringPattern]>);
 impl Hosts {
     pub(super) fn new(values: &[String]) -> Self {
         Self(values.iter().map(|value| StringPattern::new(value)).collect())
+    }
+
+    /// What stands where in a host that matches, in any case; none if that can be anything.
+    pub(super) fn texts(&self) -> Option<impl Iterator<Item = (Shape, &[u8])>> {
+        let texts: Option<Vec<_>> = self.0.iter().map(text).collect();
+        texts.map(IntoIterator::into_iter)
     }
 
     pub(super) fn matches(&self, host: &[u8]) -> bool {
@@ -83,9 +91,28 @@ impl Paths {
         Self { patterns: Patterns::new(plain), templates: templates.into() }
     }
 
+    /// What stands where in a path that matches; none if that can be anything.
+    pub(super) fn texts(&self) -> Option<impl Iterator<Item = (Shape, &[u8])>> {
+        let templates = self.templates.iter().map(|template| {
+            let (start, end) = template.ends();
+            if start.len() < end.len() { (Shape::End, end) } else { (Shape::Start, start) }
+        });
+        Some(self.patterns.texts()?.chain(templates))
+    }
+
     /// Whether a path without query matches.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         self.patterns.matches(path) || self.templates.iter().any(|template| template.matches(path))
+    }
+}
+
+/// What stands where in a value that matches a pattern; none if that can be anything.
+fn text(pattern: &StringPattern) -> Option<(Shape, &[u8])> {
+    match pattern {
+        StringPattern::Any => None,
+        StringPattern::Suffix(end) => Some((Shape::End, end.as_bytes())),
+        StringPattern::Prefix(start) => Some((Shape::Start, start.as_bytes())),
+        StringPattern::Exact(whole) => Some((Shape::Whole, whole.as_bytes())),
     }
 }
 

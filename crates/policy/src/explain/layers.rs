@@ -317,7 +317,7 @@ fn has(question: &Question<'_>, action: Action) -> bool {
 
 /// The enforced policies of an action that apply, by name.
 pub(super) fn applied(question: &Question<'_>, action: Action) -> Vec<String> {
-    let enforced = question.compiled.applied().iter().filter(|applied| {
+    let enforced = question.compiled.applied().filter(|applied| {
         applied.action == action && applied.enforcement == crate::Enforcement::Enforced
     });
     let mut names: Vec<String> = enforced.map(|applied| format!("`{}`", applied.policy)).collect();

@@ -172,7 +172,7 @@ fn authorization(facts: &Facts, pod: &Pod) -> String {
     text.line(format_args!("Authorization:"));
     let mut allows = false;
     for action in [Action::Custom, Action::Audit, Action::Deny, Action::Allow] {
-        for applied in compiled.applied().iter().filter(|applied| applied.action == action) {
+        for applied in compiled.applied().filter(|applied| applied.action == action) {
             let rules = rules_of(facts, &applied.policy.namespace, &applied.policy.name);
             let dry_run = applied.enforcement == Enforcement::DryRun;
             allows |= action == Action::Allow && !dry_run;

@@ -91,7 +91,7 @@ fn workload_text(world: &World, pod: &Pod) -> String {
             }
         }
     }
-    let allows = arrival.compiled().applied().iter().any(|applied| {
+    let allows = arrival.compiled().applied().any(|applied| {
         applied.action == Action::Allow && applied.enforcement == Enforcement::Enforced
     });
     text.push_str(if allows {
