@@ -20,12 +20,13 @@ use std::{
 use palisade_manifest::Pod;
 use palisade_types::{Mesh, WorkloadRef};
 
+pub(crate) use destination::TlsModes;
 pub use services::port_protocol;
-pub(crate) use services::target_port;
+pub(crate) use services::{service_ref, target_port};
 pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
-use self::{destination::TlsModes, entries::Entries, outbound::Destinations, services::Registry};
+use self::{entries::Entries, outbound::Destinations, services::Registry};
 use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload};
 
 /// The mesh at one generation.

@@ -6,7 +6,8 @@ mod question;
 use std::collections::BTreeMap;
 
 use palisade_manifest::{
-    AuthorizationPolicy, Namespace, ObjectMeta, PeerAuthentication, Pod, Service, Study, Typed,
+    AuthorizationPolicy, Namespace, ObjectMeta, PeerAuthentication, Pod, Service, Study, TlsMode,
+    Typed,
 };
 use palisade_policy::{EffectiveMtls, Scope, mtls};
 use palisade_types::{Mesh, SpiffeId, WorkloadRef};
@@ -15,7 +16,7 @@ pub use question::{Arrival, Call, Request};
 
 use crate::{
     Object, Objects, Snapshot, has_sidecar, metadata_of,
-    snapshot::{identity_of, target_port},
+    snapshot::{TlsModes, identity_of, service_ref, target_port},
 };
 
 /// Objects, and the snapshot of them.
@@ -142,6 +143,17 @@ impl World {
     pub fn target(&self, service: &Service, port: u16, pod: &Pod) -> Option<u16> {
         let found = service.spec.ports.iter().find(|it| it.port == port)?;
         target_port(found, pod)
+    }
+
+    /// The workload ports that the ports of a service lead to.
+    pub fn targets<'a>(&self, service: &'a Service, pod: &'a Pod) -> impl Iterator<Item = u16> {
+        service.spec.ports.iter().filter_map(|port| target_port(port, pod))
+    }
+
+    /// The TLS mode that a DestinationRule sets for clients of a namespace; none leaves it to auto mTLS.
+    #[must_use]
+    pub fn client_tls(&self, client: &str, service: &Service) -> Option<TlsMode> {
+        TlsModes::new(&self.objects, self.mesh()).mode(client, &service_ref(service))
     }
 
     /// The modes of a pod's ports, and the policies that they come from.

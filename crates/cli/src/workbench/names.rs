@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use palisade_manifest::{Pod, Service};
+use palisade_manifest::{Pod, Service, TlsMode};
 use palisade_model::{World, has_sidecar};
 
 use crate::{CliError, commands::split_namespace};
@@ -16,6 +16,28 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     /// Its namespace, in which short names of services are looked up.
     pub(crate) namespace: String,
+    /// What is to be said about its way of calling.
+    pub(crate) note: Option<String>,
+}
+
+impl Caller {
+    /// The caller as a target sees it: without an identity if a DestinationRule turns mTLS off.
+    pub(crate) fn calling(mut self, world: &World, target: &Target<'_>) -> Self {
+        let mode = target.service.and_then(|service| world.client_tls(&self.namespace, service));
+        if let Some(mode) = mode.filter(|mode| *mode != TlsMode::IstioMutual)
+            && !self.identities.is_empty()
+        {
+            let mode = format!("{mode:?}").to_uppercase();
+            let host = &target.host;
+            self.note = Some(format!(
+                "A DestinationRule sets TLS mode {mode} for calls from `{}` to `{host}`: no mTLS, \
+                 so the caller has no identity.",
+                self.namespace
+            ));
+            self.identities.clear();
+        }
+        self
+    }
 }
 
 /// Where a call goes.
@@ -27,6 +49,8 @@ pub(crate) struct Target<'w> {
     pub(crate) port: u16,
     /// The host that a client would name.
     pub(crate) host: String,
+    /// The service that it is called by, if there is one.
+    pub(crate) service: Option<&'w Service>,
 }
 
 /// The address of a caller of whom none is known: one kept for documentation (RFC 5737).
@@ -38,12 +62,14 @@ pub(crate) fn caller(world: &World, text: &str) -> Result<Caller, CliError> {
         identities: vec![identity],
         address: NOWHERE,
         namespace: namespace.to_owned(),
+        note: None,
     };
     if text == "none" {
         return Ok(Caller {
             identities: Vec::new(),
             address: NOWHERE,
             namespace: "default".to_owned(),
+            note: None,
         });
     }
     if text.starts_with("spiffe://") {
@@ -107,7 +133,9 @@ fn of_workload<'w>(
         Some(port) => behind(port).unwrap_or(port),
         None => ports.first().copied().unwrap_or(80),
     };
-    Ok(Target { pod, port, host })
+    let mut services = world.services().filter(|it| world.behind(it).any(|p| is_same(p, pod)));
+    let service = services.find(|it| world.targets(it, pod).any(|target| target == port));
+    Ok(Target { pod, port, host, service })
 }
 
 fn of_service<'w>(
@@ -131,7 +159,7 @@ fn of_service<'w>(
         CliError::Trouble(format!("the service `{name}` has no port {asked}, but {ports}"))
     })?;
     let host = if asked == 80 { name } else { format!("{name}:{asked}") };
-    Ok(Target { pod, port, host })
+    Ok(Target { pod, port, host, service: Some(service) })
 }
 
 fn of_pod(world: &World, pod: &Pod) -> Result<Caller, CliError> {
@@ -143,6 +171,7 @@ fn of_pod(world: &World, pod: &Pod) -> Result<Caller, CliError> {
         identities: if has_sidecar(pod) { vec![identity.to_string()] } else { Vec::new() },
         address: pod.status.pod_ip.unwrap_or(NOWHERE),
         namespace: pod.metadata.namespace.clone(),
+        note: None,
     })
 }
 

@@ -11,7 +11,7 @@ use palisade_types::Mesh;
 use crate::{Objects, ServiceRef};
 
 /// The client TLS modes that DestinationRules set, by the rules' namespace.
-pub(super) struct TlsModes<'a> {
+pub(crate) struct TlsModes<'a> {
     root_namespace: &'a str,
     by_namespace: BTreeMap<&'a str, Vec<Setting>>,
 }
@@ -23,7 +23,7 @@ struct Setting {
 }
 
 impl<'a> TlsModes<'a> {
-    pub(super) fn new(objects: &'a Objects, mesh: &'a Mesh) -> Self {
+    pub(crate) fn new(objects: &'a Objects, mesh: &'a Mesh) -> Self {
         let mut rules: Vec<&DestinationRule> = objects.destination_rules.good().collect();
         rules.sort_by_key(|rule| {
             let metadata = &rule.metadata;
@@ -51,7 +51,7 @@ impl<'a> TlsModes<'a> {
     }
 
     /// The mode for clients of a namespace; none leaves it to auto mTLS.
-    pub(super) fn mode(&self, client: &str, service: &ServiceRef) -> Option<TlsMode> {
+    pub(crate) fn mode(&self, client: &str, service: &ServiceRef) -> Option<TlsMode> {
         [client, &service.namespace, self.root_namespace]
             .into_iter()
             .filter_map(|namespace| self.by_namespace.get(namespace))

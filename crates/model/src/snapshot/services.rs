@@ -120,7 +120,7 @@ pub(crate) fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
     }
 }
 
-fn service_ref(service: &Service) -> ServiceRef {
+pub(crate) fn service_ref(service: &Service) -> ServiceRef {
     let (name, namespace) = (&service.metadata.name, &service.metadata.namespace);
     ServiceRef {
         host: format!("{name}.{namespace}.svc.cluster.local"),

@@ -35,7 +35,7 @@ pub(super) fn sarif(checked: &[Checked<'_>]) -> Result<String, serde_json::Error
             json!({
                 "id": code,
                 "shortDescription": {"text": title(code)},
-                "helpUri": format!("{PAGE}#{}", code.to_lowercase()),
+                "help": {"text": help(code)},
             })
         })
         .collect();
@@ -51,7 +51,7 @@ pub(super) fn sarif(checked: &[Checked<'_>]) -> Result<String, serde_json::Error
                 "level": level(problem),
                 "message": {"text": message},
                 "locations": [{"physicalLocation": {
-                    "artifactLocation": {"uri": source.name},
+                    "artifactLocation": {"uri": uri(&source.name)},
                     "region": {"startLine": span.line.max(1), "startColumn": span.column.max(1)},
                 }}],
             })
@@ -110,5 +110,19 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// The reference of codes.
-const PAGE: &str = "docs/diagnostics.md";
+/// What the reference of codes says about one.
+fn help(code: &str) -> String {
+    let found = palisade_manifest::codes::code(code);
+    let text = found.map_or("", |code| code.text).trim();
+    let also = found.map(|code| code.also.join(", ")).filter(|also| !also.is_empty());
+    let also = also.map(|also| format!("\nOther tools call it {also}.")).unwrap_or_default();
+    format!("{}: {text}{also}", title(code)).trim_end_matches([':', ' ']).to_owned()
+}
+
+/// A path as a relative reference (RFC 3986).
+fn uri(path: &str) -> String {
+    let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte);
+    path.bytes()
+        .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}

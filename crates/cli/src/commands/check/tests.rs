@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 
 fn source(name: &str, text: &str) -> Source {
@@ -66,6 +68,76 @@ fn each_mistake_has_its_code() {
         );
         if expected[0] > "PAL0100" {
             assert_eq!(codes_of(&[SHOP, &spared]), [""; 0], "{spec}");
+        }
+    }
+}
+
+/// What resembles a mistake, by the code that it must not have.
+#[test]
+fn near_misses_are_no_problems() {
+    let backend = "selector: {matchLabels: {app: backend}}";
+    let source =
+        |fields: &str| format!("{{{backend}, rules: [{{from: [{{source: {{{fields}}}}}]}}]}}");
+    let operation =
+        |fields: &str| format!("{{{backend}, rules: [{{to: [{{operation: {{{fields}}}}}]}}]}}");
+    let frontend = "principals: [cluster.local/ns/shop/sa/frontend]";
+    for (code, spec) in [
+        ("PAL0101", format!("{{{backend}, action: DENY, rules: [{{to: [{{operation: {{methods: [PUT]}}}}]}}]}}")),
+        ("PAL0101", "{}".to_owned()),
+        ("PAL0103", format!("{{{backend}, rules: [{{from: [{{source: {{{frontend}}}}}], to: [{{operation: {{methods: [GET]}}}}]}}]}}")),
+        ("PAL0104", source("principals: [cluster.local/ns/shop/sa/frontend], namespaces: [shop]")),
+        ("PAL0104", operation("methods: [GET, PUT], notMethods: [PUT]")),
+        ("PAL0105", format!("{{{backend}, rules: [{{from: [{{source: {{{frontend}}}}}], to: [{{operation: {{methods: [GET]}}}}]}}, {{from: [{{source: {{{frontend}}}}}], to: [{{operation: {{methods: [PUT]}}}}]}}]}}")),
+        ("PAL0106", source("principals: ['*/ns/shop/sa/frontend']")),
+        ("PAL0107", source("namespaces: [shop, 'dat*']")),
+        ("PAL0108", source("serviceAccounts: [frontend]")),
+        ("PAL0109", source("principals: ['*']")),
+        ("PAL0040", source("principals: ['*/ns/shop/*']")),
+        ("PAL0110", source("namespaces: [shop]")),
+        ("PAL0111", format!("{{{backend}, action: DENY, rules: [{{from: [{{source: {{notNamespaces: [shop]}}}}]}}]}}")),
+        ("PAL0112", "{selector: {matchLabels: {app: db}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}".to_owned()),
+        ("PAL0114", operation("paths: ['*.json', /orders]")),
+        ("PAL0115", operation("paths: [/admin], ports: ['8080']")),
+        ("PAL0115", format!("{{{backend}, action: DENY, rules: [{{to: [{{operation: {{paths: ['/admin*']}}}}]}}]}}")),
+        ("PAL0116", operation("hosts: [shop.example, 'shop.example:*']")),
+        ("PAL0117", "{selector: {matchLabels: {app: frontend}}, rules: [{from: [{source: {namespaces: [data]}}]}]}".to_owned()),
+    ] {
+        let codes = codes_of(&[SHOP, &policy(&spec)]);
+        assert!(!codes.iter().any(|found| found == code), "{code} {spec}: {codes:?}");
+    }
+    let with_tokens = "{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: t, \
+                       namespace: shop}, spec: {selector: {matchLabels: {app: backend}}, jwtRules: \
+                       [{issuer: i, jwksUri: 'https://i.example/keys'}]}}";
+    let claims = policy(&source("requestPrincipals: ['*']"));
+    assert!(!codes_of(&[SHOP, with_tokens, &claims]).contains(&"PAL0113".to_owned()));
+    let narrower = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: two, \
+                    namespace: shop}, spec: {selector: {matchLabels: {app: backend}}, mtls: {mode: STRICT}}}";
+    assert!(!codes_of(&[SHOP, narrower]).contains(&"PAL0118".to_owned()));
+}
+
+#[test]
+fn sarif_has_the_form_that_code_scanning_takes() {
+    let text = policy("{selector: {matchLabels: {app: backned}}, rules: [{}]}");
+    let sources = [source("shop.yaml", SHOP), source("my policies/p.yaml", &text)];
+    let sarif: Value = serde_json::from_str(&formats::sarif(&check(&sources)).unwrap()).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    let run = &sarif["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert!(!results.is_empty());
+    for result in results {
+        assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]), "{result}");
+        assert!(["error", "warning", "note", "none"].contains(&result["level"].as_str().unwrap()));
+        assert!(result["message"]["text"].as_str().is_some_and(|text| !text.is_empty()));
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "my%20policies/p.yaml");
+        for number in ["startLine", "startColumn"] {
+            assert!(place["region"][number].as_u64().is_some_and(|at| at >= 1), "{result}");
+        }
+    }
+    for rule in rules {
+        for text in [&rule["shortDescription"]["text"], &rule["help"]["text"]] {
+            assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{rule}");
         }
     }
 }

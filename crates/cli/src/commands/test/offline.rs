@@ -84,6 +84,7 @@ impl<'a> Prepared<'a> {
             }
             found => found?,
         };
+        let caller = caller.calling(world, &target);
         let request = Request {
             method: probe.method.clone(),
             path: probe.path_and_query(),
