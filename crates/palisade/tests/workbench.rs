@@ -1,6 +1,9 @@
 //! The policy workbench: what policies mean, offline, and that a mesh agrees.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use palisade_testkit::{Mesh, Run, repository};
 use serde_json::Value;
@@ -133,30 +136,48 @@ fn a_suite_says_offline_what_it_says_live() {
     assert!(run.stderr.contains("--offline needs manifests"), "{run}");
 }
 
+/// The guide's steps, and those of its workflow.
 #[test]
 fn the_steps_of_the_guide_run_as_written() {
     let guide = std::fs::read_to_string(repository().join("docs/ci.md")).unwrap();
-    let blocks = |language: &str| -> Vec<String> {
-        let start = format!("```{language}\n");
-        let all = guide.split(&start).skip(1).filter_map(|rest| rest.split("```").next());
-        all.map(str::to_owned).collect()
-    };
     let directory = tempfile::tempdir().unwrap();
     let manifests = directory.path().join("manifests");
     std::os::unix::fs::symlink(repository().join(POC), manifests).unwrap();
-    let suite = blocks("yaml").into_iter().find(|block| block.contains("probes:")).unwrap();
+    let yaml = blocks(&guide, "yaml");
+    let suite = yaml.iter().find(|block| block.contains("probes:")).unwrap();
     std::fs::write(directory.path().join("suite.yaml"), suite).unwrap();
-    let steps = blocks("sh");
-    assert!(steps.len() >= 4, "{steps:?}");
-    for step in steps {
+    let run = |step: &str| {
         // `palisade` is the binary under test; nothing else of the machine's configuration is seen.
         let script = format!("set -e\npalisade() {{ \"$PALISADE\" \"$@\"; }}\n{step}");
         let mut shell = Command::new("/bin/sh");
         let shell = shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
-        Run::new(shell.env("PALISADE", BINARY)).ok();
-    }
+        Run::new(shell.env("PALISADE", BINARY)).ok()
+    };
+    let steps = blocks(&guide, "sh");
+    assert!(steps.len() >= 4, "{steps:?}");
+    steps.iter().for_each(|step| drop(run(step)));
     let report = std::fs::read_to_string(directory.path().join("report.xml")).unwrap();
     assert!(report.contains("tests=\"3\" failures=\"0\""), "{report}");
+
+    let workflow = yaml.iter().find(|block| block.contains("runs-on:")).unwrap();
+    let steps: Vec<&str> =
+        workflow.lines().filter_map(|line| line.trim_start().strip_prefix("- run: ")).collect();
+    assert!(steps.len() >= 2, "{workflow}");
+    steps.iter().for_each(|step| drop(run(step)));
+    // It is YAML: all that is found is that `on` would be a truth value to an API server.
+    std::fs::write(directory.path().join("workflow.yaml"), workflow).unwrap();
+    let found = run("palisade check workflow.yaml -o json --fail-on never");
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let codes: Vec<&str> =
+        found["problems"].as_array().unwrap().iter().filter_map(|it| it["code"].as_str()).collect();
+    assert_eq!(codes, ["PAL0008"], "{found:#}");
+}
+
+/// The blocks of a page that are in a language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let start = format!("```{language}\n");
+    let all = page.split(&start).skip(1).filter_map(|rest| rest.split("```").next());
+    all.map(str::to_owned).collect()
 }
 
 const WRONG: &str = "apiVersion: security.istio.io/v1
@@ -182,41 +203,132 @@ fn names_that_do_not_exist_are_usage_errors() {
 }
 
 #[test]
-fn sidecars_decide_as_is_explained() {
-    let mesh = Mesh::with(BINARY).args([repository().join(POC).display().to_string()]).start();
-    for (index, (from, method, path, ..)) in CALLS.into_iter().enumerate() {
-        let id = format!("explained-{index}");
-        let url = format!("http://backend.poc-mesh{path}");
-        let header = format!("x-request-id: {id}");
-        let sent = ["--path-as-is", "-X", method, "-H", &header, &url];
-        let name = from.trim_start_matches("deploy/").trim_end_matches(".poc-mesh");
-        let command = ["exec", "-n", "poc-mesh", &format!("deploy/{name}"), "--", "curl", "-s"];
-        mesh.palisade(&[&command[..], &sent[..]].concat()).ok();
-        let records =
-            mesh.sidecar("deploy/backend.poc-mesh", &format!("decisions?request_id={id}"));
-        let records: Vec<Value> = serde_json::from_str(&records).unwrap();
-        let record = &records[0];
+fn a_destination_rule_without_mtls_takes_the_identity_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let rule = directory.path().join("rule.yaml");
+    std::fs::write(&rule, PLAINTEXT).unwrap();
+    let rule = rule.display().to_string();
+    let ask = |from: &str, to: &str| {
+        palisade(&[
+            "explain", "-f", POC, "-f", &rule, "--from", from, "--to", to, "--path", "/health",
+        ])
+    };
+    for to in ["svc/backend.poc-mesh", "deploy/backend.poc-mesh"] {
+        let run = ask("deploy/frontend.poc-mesh", to).code(1);
+        assert!(run.stdout.contains("A DestinationRule sets TLS mode DISABLE"), "{run}");
+        assert!(run.stdout.contains("is reset"), "{run}");
+    }
+    let run = ask("deploy/frontend.poc-mesh", "svc/frontend.poc-mesh").code(1);
+    assert!(run.stdout.contains("the caller is spiffe://"), "{run}");
+}
 
-        let asked = [
-            "--from",
-            from,
-            "--to",
-            "svc/backend.poc-mesh",
-            "--method",
-            method,
-            "--path",
-            path,
-            "-o",
-            "json",
-        ];
-        let offline = palisade(&[&["explain", "-f", POC], &asked[..]].concat());
-        let live = mesh.palisade(&[&["explain"], &asked[..]].concat());
-        for run in [offline, live] {
-            let explained: Value = serde_json::from_str(&run.stdout).unwrap();
-            assert_eq!(explained["verdict"], record["verdict"], "{record:#} {run}");
-            assert_eq!(explained["rule"], record["policy"], "{record:#} {run}");
-            let normalized = explained["path"]["normalized"].as_str();
-            assert_eq!(normalized, record["path"].as_str(), "{record:#} {run}");
+/// Turns mTLS off for calls to the backend.
+const PLAINTEXT: &str = "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: plaintext, namespace: poc-mesh}
+spec:
+  host: backend
+  trafficPolicy: {tls: {mode: DISABLE}}
+";
+
+#[test]
+fn a_mesh_decides_and_answers_as_is_explained() {
+    let mesh = Mesh::with(BINARY).args([repository().join(POC).display().to_string()]).start();
+    for (index, call) in CALLS.into_iter().enumerate() {
+        decides_as_is_explained(&mesh, call, &format!("explained-{index}"));
+    }
+    answers_from_its_objects(&mesh);
+    finds_faults_that_are_applied(&mesh);
+}
+
+fn decides_as_is_explained(mesh: &Mesh, call: (&str, &str, &str, i32, &str), id: &str) {
+    let (from, method, path, ..) = call;
+    let url = format!("http://backend.poc-mesh{path}?token=secret");
+    let header = format!("x-request-id: {id}");
+    let sent = ["--path-as-is", "-X", method, "-H", &header, &url];
+    let name = from.trim_start_matches("deploy/").trim_end_matches(".poc-mesh");
+    let command = ["exec", "-n", "poc-mesh", &format!("deploy/{name}"), "--", "curl", "-s"];
+    mesh.palisade(&[&command[..], &sent[..]].concat()).ok();
+    let record = recorded(mesh, id);
+    let to = ["--to", "svc/backend.poc-mesh", "--method", method, "--path", path, "-o", "json"];
+    let asked = [&["--from", from][..], &to[..]].concat();
+    let offline = palisade(&[&["explain", "-f", POC], &asked[..]].concat());
+    let live = mesh.palisade(&[&["explain"], &asked[..]].concat());
+    for run in [offline, live] {
+        let explained: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(explained["verdict"], record["verdict"], "{record:#} {run}");
+        assert_eq!(explained["rule"], record["policy"], "{record:#} {run}");
+        let normalized = explained["path"]["normalized"].as_str();
+        assert_eq!(normalized, record["path"].as_str(), "{record:#} {run}");
+        if record["verdict"] == "deny" {
+            // The sidecar says the same: with the rule that decided, or the nearest and what it fails on.
+            for part in ["sentence", "refusedBy", "because", "nearest"] {
+                assert_eq!(record["explanation"][part], explained[part], "{record:#} {run}");
+            }
+            is_told_of_a_denial(mesh, id, explained["sentence"].as_str().unwrap());
         }
     }
+}
+
+/// The sidecar's record of a request; of a denial with its explanation, which comes a little later.
+fn recorded(mesh: &Mesh, id: &str) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let path = format!("decisions?request_id={id}");
+        let records = mesh.sidecar("deploy/backend.poc-mesh", &path);
+        let records: Vec<Value> = serde_json::from_str(&records).unwrap();
+        let complete =
+            |record: &Value| record["verdict"] == "allow" || record.get("explanation").is_some();
+        match records.into_iter().next() {
+            Some(record) if complete(&record) => return record,
+            record => assert!(Instant::now() < deadline, "{record:?}"),
+        }
+    }
+}
+
+fn is_told_of_a_denial(mesh: &Mesh, id: &str, sentence: &str) {
+    let logs = mesh.palisade(&["logs", "deploy/backend.poc-mesh", "-c", "istio-proxy"]).ok();
+    let lines = logs.lines().filter_map(|line| Some(line.split_once(" denied ")?.1));
+    let denials: Vec<Value> = lines.filter_map(|json| serde_json::from_str(json).ok()).collect();
+    let told = denials.iter().find(|denial| denial["requestId"] == id).unwrap_or_else(|| {
+        panic!("no line about {id}\n{logs}");
+    });
+    assert_eq!(told["sentence"], sentence);
+    assert!(!told.to_string().contains("secret"), "{told}");
+    for pod in [&["--pod", "deploy/backend.poc-mesh"][..], &[]] {
+        let run = mesh.palisade(&[&["explain", "--request", id], pod].concat()).code(1);
+        assert!(run.stdout.contains(sentence), "{run}");
+    }
+}
+
+/// The commands that read manifests say the same of the objects of a mesh, through its kubeconfig.
+fn answers_from_its_objects(mesh: &Mesh) {
+    let kubeconfig = mesh.state().join("kubeconfig").display().to_string();
+    let live = |args: &[&str]| palisade(&[&["--kubeconfig", &kubeconfig], args].concat());
+    live(&["check"]).ok();
+    let policy = ["describe", "policy", "backend-allow-frontend-read.poc-mesh"];
+    let said = live(&policy).ok();
+    let offline = palisade(&[&policy[..], &["-f", POC]].concat()).ok();
+    let words = |text: &str| text.split("Applies to").next().unwrap().to_owned();
+    assert_eq!(words(&said), words(&offline));
+    assert!(said.contains("Applies to backend-"), "{said}");
+    let said = live(&["describe", "workload", "backend.poc-mesh"]).ok();
+    assert!(said.contains("backend-deny-payments-example") && said.contains("STRICT"), "{said}");
+    let run = live(&["explain", "--request", "nobody-made-it"]).code(2);
+    assert!(run.stderr.contains("no sidecar has a record"), "{run}");
+}
+
+fn finds_faults_that_are_applied(mesh: &Mesh) {
+    mesh.apply(WRONG).ok();
+    let run = mesh.palisade(&["check", "-o", "json"]).code(1);
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let codes: Vec<&str> =
+        found["problems"].as_array().unwrap().iter().filter_map(|it| it["code"].as_str()).collect();
+    assert_eq!(codes, ["PAL0108"], "{run}");
+    mesh.apply(PLAINTEXT).ok();
+    let to_backend = ["--from", "deploy/frontend.poc-mesh", "--to", "svc/backend.poc-mesh"];
+    let run = mesh.palisade(&[&["explain"], &to_backend[..]].concat()).code(1);
+    assert!(run.stdout.contains("is reset"), "{run}");
+    let (_, status) = mesh.curl("deploy/frontend.poc-mesh", &["http://backend.poc-mesh/health"]);
+    assert_ne!(status, "200");
 }

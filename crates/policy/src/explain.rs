@@ -8,6 +8,7 @@ mod condition;
 mod hint;
 mod layers;
 mod nearest;
+mod secrets;
 mod sentence;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use palisade_model::{InboundPort, Matching, Metadata, ProxyConfig, ServiceRef};
-use palisade_policy::{Attributes, CompiledPolicies, Decision, Reason, Scope, TokenRules, Verdict};
+use palisade_policy::{
+    Attributes, Before, CompiledPolicies, Decision, Reason, Scope, TokenRules, Verdict,
+    explain::{Explanation, Question},
+};
 use palisade_types::{MtlsMode, OutboundTrafficPolicy, Protocol};
 
 pub(crate) use anywhere::{Anywhere, Said};
@@ -34,14 +37,19 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// Compiles a configuration.
-    pub(crate) fn compile(config: ProxyConfig, targets: &mut Targets) -> Self {
-        let scope = Scope {
-            mesh: &config.mesh,
-            namespace: &config.workload.namespace,
-            labels: &config.workload.labels,
-        };
-        let policies = CompiledPolicies::compile(&config.inbound.policies, scope);
+    /// Compiles a configuration. Policies that are the same as `before` are not compiled again.
+    pub(crate) fn compile(
+        config: ProxyConfig,
+        targets: &mut Targets,
+        before: Option<&Self>,
+    ) -> Self {
+        let before = before.map(|active| Before {
+            policies: &active.config.inbound.policies,
+            scope: scope(&active.config),
+            compiled: &active.policies,
+        });
+        let policies =
+            CompiledPolicies::compile_after(before, &config.inbound.policies, scope(&config));
         let tokens = TokenRules::compile(&config.inbound.request_authentications);
         let inbound = config.inbound.ports.iter().map(|port| (port.port, port.clone())).collect();
         let peers = config.peers.iter().map(|peer| (peer.address, peer.metadata.clone())).collect();
@@ -87,6 +95,26 @@ impl Active {
         Decision { verdict: Verdict::Deny, reason: Reason::NoConfig, audited: false, shadow: None }
     }
 
+    /// Explains what becomes of a request, whose path is as it was sent, or of a connection.
+    pub(crate) fn explain(&self, attributes: Attributes<'_>) -> Explanation {
+        let inbound = &self.config.inbound;
+        let port = attributes.destination_port;
+        Question {
+            scope: scope(&self.config),
+            has_sidecar: true,
+            policies: &inbound.policies,
+            compiled: &self.policies,
+            authentications: &inbound.request_authentications,
+            unusable: &inbound.unusable,
+            mode: self.mode(port),
+            // A sidecar is told the modes, and not where they come from.
+            mode_from: &[],
+            protocol: self.protocol(port),
+            attributes,
+        }
+        .explain()
+    }
+
     /// The effective mTLS mode of a port of the workload.
     pub(crate) fn mode(&self, port: u16) -> MtlsMode {
         self.config.inbound.mtls.at(port)
@@ -130,9 +158,16 @@ impl Active {
     }
 }
 
+/// The workload as policies select it.
+fn scope(config: &ProxyConfig) -> Scope<'_> {
+    let ProxyConfig { mesh, workload, .. } = config;
+    Scope { mesh, namespace: &workload.namespace, labels: &workload.labels }
+}
+
 #[cfg(test)]
 mod tests {
     use palisade_model::{Entry, OutboundPort, Upstream};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::tests::support::client_config;
@@ -157,7 +192,7 @@ mod tests {
         outside.endpoints[0].port = other.port();
         let taking = [entry("thief", address, &service), entry("thief", pod, &service), outside];
         config.outbound.ports.extend(taking);
-        let active = Active::compile(config, &mut Targets::default());
+        let active = Active::compile(config, &mut Targets::default(), None);
         let whose = |at: SocketAddr| match active.destination(at) {
             Destination::Service(route) | Destination::Endpoint(route, _) => {
                 route.port.service.host.clone()
@@ -168,5 +203,26 @@ mod tests {
         assert_eq!(whose(pod), service.service.host);
         assert_eq!(whose(own), "outside");
         assert_eq!(whose(other), "Passthrough", "its endpoints are reached through it only");
+    }
+    #[test]
+    fn a_new_configuration_compiles_only_the_policies_that_changed() {
+        let policy = |name: &str, path: &str| {
+            let rules = json!([{"to": [{"operation": {"paths": [path]}}]}]);
+            let metadata = json!({"name": name, "namespace": "istio-system"});
+            json!({"metadata": metadata, "spec": {"rules": rules}})
+        };
+        let mut targets = Targets::default();
+        let mut compile = |policies: &[Value], before: Option<&Active>| {
+            let mut config = client_config(1, "HTTP", &[], true, &[]);
+            config.inbound.policies = serde_json::from_value(json!(policies)).unwrap();
+            Active::compile(config, &mut targets, before)
+        };
+        let (a, b) = (policy("a", "/a"), policy("b", "/b"));
+        let first = compile(&[a.clone(), b.clone()], None);
+        assert_eq!(first.policies.compiled_anew(), 2);
+        let same = compile(&[a.clone(), b], Some(&first));
+        assert_eq!(same.policies.compiled_anew(), 0);
+        let changed = compile(&[a, policy("b", "/c"), policy("d", "/d")], Some(&same));
+        assert_eq!(changed.policies.compiled_anew(), 2);
     }
 }

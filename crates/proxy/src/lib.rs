@@ -12,6 +12,7 @@ mod answer;
 mod bootstrap;
 mod buffer;
 mod control;
+mod denials;
 mod detect;
 mod edges;
 mod forward;

@@ -6,7 +6,9 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use palisade_model::ProxyConfig;
-use palisade_telemetry::{AccessLogSender, DecisionLog, Exposition, MetricLimits, Metrics};
+use palisade_telemetry::{
+    AccessLogSender, DecisionLog, DecisionRecord, Exposition, MetricLimits, Metrics,
+};
 use palisade_tls::{CredentialStore, Generation, GenerationError, Settings};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -15,6 +17,7 @@ use tracing::info;
 
 use crate::{
     active::{Active, Targets},
+    denials::Denials,
     log::{AccessLog, LogError},
     options::{Listen, OriginalDestination},
     socket,
@@ -29,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// The last decisions.
     pub(crate) decisions: DecisionLog,
+    /// Why requests were denied.
+    pub(crate) denials: Denials,
     active: ArcSwapOption<Active>,
     generations: watch::Sender<u64>,
     targets: Mutex<Targets>,
@@ -62,6 +67,7 @@ impl Shared {
             credentials: CredentialStore::new(),
             metrics,
             decisions,
+            denials: Denials::default(),
             active: ArcSwapOption::empty(),
             generations: watch::Sender::new(0),
             targets: Mutex::default(),
@@ -89,7 +95,8 @@ impl Shared {
         let realigned = self.realigned(&config).map_err(ApplyError::TrustDomains)?;
         self.log.lock().switch_to(&config.mesh.access_log_file).map_err(ApplyError::Log)?;
         let generation = config.generation;
-        let active = Active::compile(config, &mut self.targets.lock());
+        let before = self.active.load_full();
+        let active = Active::compile(config, &mut self.targets.lock(), before.as_deref());
         if let Some(credentials) = realigned {
             self.credentials.publish(Arc::new(credentials));
         }
@@ -185,9 +192,18 @@ impl Shared {
         })
     }
 
-    /// What was decided about a request.
+    /// What was decided about a request, and why it was denied.
     pub(crate) fn decisions(&self, request_id: Option<&str>) -> serde_json::Value {
-        serde_json::json!(self.decisions.find(request_id))
+        let explained = |record: &DecisionRecord| {
+            let denied = record.verdict == "deny";
+            let explanation = self.denials.find(&record.request_id, &record.source.address);
+            let mut record = serde_json::json!(record);
+            if let Some(explanation) = explanation.filter(|_| denied) {
+                record["explanation"] = explanation;
+            }
+            record
+        };
+        self.decisions.find(request_id).iter().map(explained).collect()
     }
 }
 

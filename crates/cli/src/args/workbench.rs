@@ -13,11 +13,17 @@ pub struct ExplainArgs {
     #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// Caller: `NAMESPACE/SERVICE-ACCOUNT`, `none` for plaintext, `deploy/NAME.NAMESPACE` or a SPIFFE ID
-    #[arg(long, value_name = "CALLER")]
-    pub from: String,
+    #[arg(long, value_name = "CALLER", required_unless_present = "request")]
+    pub from: Option<String>,
     /// Workload or service: `NAME.NAMESPACE`, `deploy/NAME.NAMESPACE`, `svc/NAME.NAMESPACE`
-    #[arg(long, value_name = "WORKLOAD")]
-    pub to: String,
+    #[arg(long, value_name = "WORKLOAD", required_unless_present = "request")]
+    pub to: Option<String>,
+    /// A request that was made, by its `x-request-id`, instead: what its sidecar decided, and why
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "files"])]
+    pub request: Option<String>,
+    /// The pod that the request came to, `POD.NAMESPACE` or `deploy/NAME.NAMESPACE` (default: any)
+    #[arg(long, value_name = "POD", requires = "request")]
+    pub pod: Option<String>,
     /// Method
     #[arg(long, default_value = "GET")]
     pub method: String,
@@ -111,5 +117,7 @@ Examples:
   palisade explain -f manifests/ --from none --to svc/backend.shop --port 80
   palisade explain -f manifests/ --from shop/frontend --to backend.shop \\
     --method POST --path '/a/../admin' --header 'x-tenant: blue' --claim iss=https://idp --claim sub=me
+
+  palisade explain --request 84961386-6d84-4929-98bd-c5aee93b5c88 --pod deploy/backend.shop
 
 Exit codes: 0 the request is allowed, 1 it is denied, 2 usage or I/O.";

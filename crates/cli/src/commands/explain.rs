@@ -1,5 +1,7 @@
 //! `explain`: what would become of a request, and why; from manifests or from a running mesh.
 
+mod recorded;
+
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,7 +13,7 @@ use palisade_policy::{
 use serde_json::{Map, Value};
 
 use crate::{
-    CliError, Style,
+    CliError, Mesh, Style,
     args::{ExplainArgs, Format, Target as Where},
     error::During,
     workbench::{caller, sources, target, world},
@@ -22,10 +24,15 @@ pub(crate) async fn run(
     args: &ExplainArgs,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
+    if let Some(request) = &args.request {
+        let mesh = Mesh::connect(mesh).await?;
+        return recorded::run(&mesh, request, args.pod.as_deref(), args.output, out).await;
+    }
     let sources = sources(&args.files, mesh).await?;
     let world = world(&sources)?;
-    let caller = caller(&world, &args.from)?;
-    let target = target(&world, &args.to, args.port)?;
+    let (from, to) = (args.from.as_deref(), args.to.as_deref());
+    let target = target(&world, to.unwrap_or_default(), args.port)?;
+    let caller = caller(&world, from.unwrap_or_default())?.calling(&world, &target);
     let request = Request {
         method: args.method.to_uppercase(),
         path: args.path.clone(),
@@ -42,7 +49,10 @@ pub(crate) async fn run(
     let explained = world.arrival(target.pod).explain(&call);
     let text = match args.output {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained).during("print")?),
-        Format::Table => text(&explained),
+        Format::Table => {
+            let note = caller.note.map(|note| format!("{note}\n\n")).unwrap_or_default();
+            format!("{note}{}", text(&explained))
+        }
     };
     out.write_all(text.as_bytes()).during("print")?;
     match explained.verdict {

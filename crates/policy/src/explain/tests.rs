@@ -222,3 +222,51 @@ fn a_policy_that_misses_the_workload_may_be_the_nearest() {
         assert_eq!(nearest.failed[0].field, field);
     }
 }
+
+#[test]
+fn what_may_be_logged_has_no_query_and_no_header_values() {
+    let rules = json!([{
+        "to": [{"operation": {"paths": ["/orders"]}}],
+        "when": [{"key": "request.headers[x-api-key]", "values": ["expected-secret"]}],
+    }]);
+    let policies: Vec<AuthorizationPolicy> =
+        serde_json::from_value(json!([policy("keyed", &json!({"rules": rules}))])).unwrap();
+    let mesh = Mesh::default();
+    let labels = BTreeMap::new();
+    let scope = Scope { mesh: &mesh, namespace: "shop", labels: &labels };
+    let attributes = Attributes {
+        identities: &["spiffe://cluster.local/ns/shop/sa/frontend".to_owned()],
+        source_ip: "10.244.0.7".parse().unwrap(),
+        remote_ip: "10.244.0.7".parse().unwrap(),
+        destination_ip: "10.244.0.9".parse().unwrap(),
+        destination_port: 8080,
+        sni: "",
+        http: Some(Http {
+            method: "GET",
+            path: Some("//orders?token=query-secret"),
+            authority: "backend.shop",
+            scheme: "http",
+            headers: HeaderFields(&[("x-api-key", b"expected-secrets")]),
+            claims: None,
+        }),
+    };
+    let compiled = CompiledPolicies::compile(&policies, scope);
+    let question = Question {
+        scope,
+        has_sidecar: true,
+        policies: &policies,
+        compiled: &compiled,
+        authentications: &[],
+        unusable: &[],
+        mode: MtlsMode::Strict,
+        mode_from: &[],
+        protocol: Protocol::Http,
+        attributes,
+    };
+    let shown = serde_json::to_string(&question.explain()).unwrap();
+    assert!(shown.contains("expected-secrets") && shown.contains("query-secret"), "{shown}");
+    let logged = question.explain().without_secrets();
+    let text = serde_json::to_string(&logged).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    insta::assert_snapshot!(logged.sentence);
+}

@@ -20,6 +20,7 @@ use super::peer::Connection;
 use crate::{
     active::Active,
     answer::Answer,
+    denials::{self, Denial},
     http1::{Scratch, Upload},
     worker::Worker,
 };
@@ -81,8 +82,9 @@ pub(crate) fn request(
     scratch: &mut Scratch,
     received: &[u8],
 ) -> Judged {
-    let active = worker.shared.active();
-    let Some(active) = active.as_deref() else { return Judged::new(Verdict::Cut, 0) };
+    let in_force = worker.shared.active();
+    let Some(in_force) = in_force.as_ref() else { return Judged::new(Verdict::Cut, 0) };
+    let active = in_force.as_ref();
     let mut judged = Judged::new(Verdict::Cut, active.generation());
     if !connection.is_admitted(active) {
         return judged;
@@ -107,7 +109,14 @@ pub(crate) fn request(
         }
     };
     judged.verdict = match decision.refusal() {
-        Some(refusal) => Verdict::Answer(Answer::Refused(refusal)),
+        Some(refusal) => {
+            worker.shared.denials.explain(|| Denial {
+                request_id: judged.id(head, received).to_owned(),
+                request: Some(denied(active, connection, head, received, &token)),
+                ..connection.denial(in_force)
+            });
+            Verdict::Answer(Answer::Refused(refusal))
+        }
         None if head.method() == Method::CONNECT => Verdict::Answer(Answer::NoRoute),
         None => {
             let mut edits = edits(connection, head, received);
@@ -143,10 +152,7 @@ pub(crate) fn decide(
     received: &[u8],
     path: Option<&str>,
 ) -> Result<(Decision, AcceptedToken), Refusal> {
-    let fields: SmallVec<[(&str, &[u8]); 24]> = head
-        .fields(received)
-        .filter(|(name, _)| !is_removed(name) && !is_output(&active.tokens, name))
-        .collect();
+    let fields: SmallVec<[(&str, &[u8]); 24]> = seen_fields(active, head, received).collect();
     let headers = HeaderFields(&fields);
     let source = connection.source.ip();
     let remote_ip = match head.field(received, Name::XForwardedFor) {
@@ -175,6 +181,36 @@ pub(crate) fn decide(
     http.claims = token.claims.is_object().then_some(&token.claims);
     let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
     Ok((decision, token))
+}
+
+/// A request that was denied, as far as policies see it.
+fn denied(
+    active: &Active,
+    connection: &Connection,
+    head: &RequestHead,
+    received: &[u8],
+    token: &AcceptedToken,
+) -> denials::Request {
+    let fields: SmallVec<[(&str, &[u8]); 24]> = seen_fields(active, head, received).collect();
+    let fields = token.headers(&fields);
+    denials::Request {
+        method: head.method().as_str().to_owned(),
+        path: head.path(received).map(str::to_owned),
+        authority: head.authority(received).to_owned(),
+        scheme: scheme(connection, head, received),
+        headers: fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+        claims: token.claims.is_object().then(|| token.claims.clone()),
+    }
+}
+
+/// The header fields that policies see.
+fn seen_fields<'a>(
+    active: &Active,
+    head: &'a RequestHead,
+    received: &'a [u8],
+) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    let seen = |name: &str| !is_removed(name) && !is_output(&active.tokens, name);
+    head.fields(received).filter(move |(name, _)| seen(name))
 }
 
 /// Seconds since 1970.

@@ -51,6 +51,9 @@ pub(crate) async fn serve(
     edge.opened();
     let mut ended = Ended::default();
     if let Some(refusal) = decision.refusal() {
+        if let Some(active) = worker.shared.active().as_ref() {
+            worker.shared.denials.explain(|| connection.denial(active));
+        }
         ended.termination = refusal.details().into_owned();
         Client::new(stream, received).part(&worker.buffers).await;
     } else {

@@ -13,7 +13,9 @@ use palisade_types::MtlsMode;
 use tokio::net::TcpStream;
 use tracing::{debug, info};
 
-use crate::{active::Active, buffer::Buffer, io::Stream, report, socket, worker::Worker};
+use crate::{
+    active::Active, buffer::Buffer, denials::Denial, io::Stream, report, socket, worker::Worker,
+};
 
 /// A connection to the workload and who has made it.
 #[derive(Debug)]
@@ -72,6 +74,19 @@ impl Connection {
             destination_port: self.destination.port(),
             sni: &self.server_name,
             http,
+        }
+    }
+
+    /// A denial of the connection.
+    pub(crate) fn denial(&self, active: &Arc<Active>) -> Denial {
+        Denial {
+            active: Arc::clone(active),
+            request_id: String::new(),
+            identities: self.identities.clone(),
+            source: self.source,
+            destination: self.destination,
+            server_name: self.server_name.clone(),
+            request: None,
         }
     }
 
