@@ -1,4 +1,5 @@
-//! What many rules on one workload cost: `cargo bench -p palisade-policy`. For each mix and number of rules
+//! What many rules on one workload cost: `cargo bench -p palisade-policy --bench scale`, or
+//! `-- Suffixes` for one mix. For each mix and number of rules
 //! the compile time, the memory that stays, what changing one policy costs, and the time of a decision beside
 //! a naive scan, which asks one policy after the other. Decisions are compared with the scan's, down to the
 //! rule. Times are the best of several rounds, because noise only ever adds.
@@ -30,7 +31,8 @@ const SIZES: [usize; 5] = [1, 10, 100, 10_000, 100_000];
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for mix in Mix::ALL {
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    for mix in Mix::ALL.into_iter().filter(|mix| mix.name().contains(&wanted)) {
         writeln!(out, "\n{}\n", mix.name())?;
         writeln!(
             out,
@@ -90,7 +92,8 @@ impl Row {
         let allowed = asked.iter().filter(|one| compiled.decide(one).verdict == Verdict::Allow);
         let allowed = allowed.count();
         assert!(rules == 1 || (1..REQUESTS).contains(&allowed), "{allowed} are allowed");
-        let decision = each(20, 20, &asked, |one| compiled.decide(one));
+        let decision =
+            each(rounds, (100_000 / rules).clamp(1, 200), &asked, |one| compiled.decide(one));
         let scanned = asked.get(..8).unwrap_or(&asked);
         let scan = each(rounds, (1_000 / rules).max(1), scanned, |one| scan.decide(one));
         Self { rules, compile, memory, change, decision, scan }
