@@ -81,8 +81,12 @@ impl Outside {
         let resolv_conf = directory.path().join("resolv.conf");
         fs::write(&resolv_conf, format!("nameserver {}\n", Self::WORLD)).unwrap();
         mount::bind(&resolv_conf, Path::new("/etc/resolv.conf")).unwrap();
-        let socket = within(&world, || UdpSocket::bind((Self::WORLD, 53)).unwrap());
+        let (socket, listener) = within(&world, || {
+            let at = (Self::WORLD, 53);
+            (UdpSocket::bind(at).unwrap(), TcpListener::bind(at).unwrap())
+        });
         std::thread::spawn(move || name_server(&socket, names));
+        std::thread::spawn(move || name_server_over_tcp(&listener, names));
         Self { host, world, _resolv_conf: directory }
     }
 
@@ -135,22 +139,42 @@ fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     stream.write_all(&body)
 }
 
-/// Answers every query for a name with its address, whatever the type; others do not exist.
 fn name_server(socket: &UdpSocket, names: &[(&str, Ipv4Addr)]) {
     let mut buffer = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-        let query = &buffer[..length];
-        let (labels, end) = labels(&query[12..]);
-        let found = names.iter().find(|(name, _)| *name == labels.join("."));
-        let (code, answers) = if found.is_some() { (0, 1) } else { (3, 0) };
-        let mut reply = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0];
-        reply.extend(&query[12..12 + end + 4]);
-        if let Some((_, address)) = found {
-            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-            reply.extend(address.octets());
-        }
-        let _ = socket.send_to(&reply, from);
+        let _ = socket.send_to(&reply(&buffer[..length], names), from);
     }
+}
+
+/// One query for each connection.
+fn name_server_over_tcp(listener: &TcpListener, names: &[(&str, Ipv4Addr)]) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        let _ = answer_over_tcp(stream, names);
+    }
+}
+
+fn answer_over_tcp(mut stream: TcpStream, names: &[(&str, Ipv4Addr)]) -> std::io::Result<()> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut query = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut query)?;
+    let reply = reply(&query, names);
+    let length = u16::try_from(reply.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, reply.as_slice()].concat())
+}
+
+/// Answers every query for a name with its address, whatever the type; others do not exist.
+fn reply(query: &[u8], names: &[(&str, Ipv4Addr)]) -> Vec<u8> {
+    let (labels, end) = labels(&query[12..]);
+    let found = names.iter().find(|(name, _)| *name == labels.join("."));
+    let (code, answers) = if found.is_some() { (0, 1) } else { (3, 0) };
+    let mut reply = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0];
+    reply.extend(&query[12..12 + end + 4]);
+    if let Some((_, address)) = found {
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
+        reply.extend(address.octets());
+    }
+    reply
 }
 
 /// The labels of a name, and how many bytes it takes.

@@ -63,7 +63,7 @@ fn service(namespace: &str) -> Value {
         "spec": {
             "type": "ClusterIP",
             "ports": [
-                port("grpc-xds", GRPC_PORT, GRPC_PORT),
+                port("https-dns", GRPC_PORT, GRPC_PORT),
                 port("https-webhook", 443, WEBHOOK_PORT),
                 port("http-monitoring", MONITORING_PORT, MONITORING_PORT),
             ],
@@ -84,7 +84,7 @@ fn endpoint_slice(namespace: &str, at: Addresses) -> Value {
         "addressType": if at.grpc.is_ipv4() { "IPv4" } else { "IPv6" },
         "endpoints": [{"addresses": [at.grpc.ip()], "conditions": {"ready": true}}],
         "ports": [
-            port("grpc-xds", at.grpc),
+            port("https-dns", at.grpc),
             port("https-webhook", at.webhooks),
             port("http-monitoring", at.monitoring),
         ],

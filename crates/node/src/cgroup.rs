@@ -43,6 +43,25 @@ impl Cgroups {
         &self.roots
     }
 
+    /// What the groups of containers would not be limited in: of `cpu`, `memory` and `pids`. Makes
+    /// and removes the groups of a pod to find out.
+    ///
+    /// # Errors
+    /// When they can't be made; says where and why.
+    pub fn missing(&self) -> Result<Vec<&'static str>, String> {
+        let place =
+            || self.roots.first().map(|root| root.display().to_string()).unwrap_or_default();
+        let tried = self.pod("trial").and_then(|pod| {
+            let container = pod.container("trial", Limits::default())?;
+            let limited = |files: &[&str]| {
+                container.groups.iter().any(|group| files.iter().any(|f| group.join(f).exists()))
+            };
+            let missing = LIMITS.iter().filter(|(_, files)| !limited(files));
+            Ok(missing.map(|(controller, _)| *controller).collect())
+        });
+        tried.map_err(|error| format!("groups can't be made in `{}`: {error}", place()))
+    }
+
     /// Removes them, once nothing runs in them any more.
     pub fn remove(self) {
         for root in &self.roots {
@@ -175,6 +194,13 @@ fn remove(group: &Path) {
 }
 
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// The file by which each controller limits, in either version.
+const LIMITS: [(&str, [&str; 2]); 3] = [
+    ("cpu", ["cpu.max", "cpu.cfs_quota_us"]),
+    ("memory", ["memory.max", "memory.limit_in_bytes"]),
+    ("pids", ["pids.max", "pids.max"]),
+];
 const PROCESSES: &str = "cgroup.procs";
 
 /// Processes and threads of a pod: enough for what serves requests, and the end of a fork bomb.
@@ -230,6 +256,21 @@ mod tests {
         ");
         let untouched = limited(&separate, Limits::default());
         assert!(!untouched.contains(|c: char| c.is_ascii_digit()), "{untouched}");
+    }
+
+    #[test]
+    fn what_can_not_be_limited_is_found_out() {
+        // Not a file system of groups, so that a group has no file but those that are written.
+        let directory = tempfile::tempdir().unwrap();
+        let groups = Cgroups::at(vec![directory.path().to_owned()]);
+        assert_eq!(groups.missing().unwrap(), ["cpu", "memory", "pids"]);
+        let container = directory.path().join("trial/trial");
+        fs::create_dir_all(&container).unwrap();
+        fs::write(container.join("memory.limit_in_bytes"), "").unwrap();
+        fs::write(container.join("pids.max"), "").unwrap();
+        assert_eq!(groups.missing().unwrap(), ["cpu"]);
+        let nowhere = Cgroups::at(vec!["/proc/palisade".into()]).missing().unwrap_err();
+        assert!(nowhere.contains("`/proc/palisade`"), "{nowhere}");
     }
 
     #[test]

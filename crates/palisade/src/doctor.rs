@@ -14,6 +14,7 @@ use std::{
 
 use palisade_cli::{CliError, Facts, Format, StateDir, Target, Trial};
 use palisade_net::{Fabric, Redirect, egress::Egress};
+use palisade_node::Cgroups;
 use palisade_sys::{mount, namespace::PodNamespaces};
 use rustix::process::Resource;
 
@@ -47,7 +48,7 @@ fn facts(state: &StateDir) -> Facts {
         processes: rustix::process::getrlimit(Resource::Nproc).current,
         now: seconds(SystemTime::now()),
         written: written_before(state),
-        cgroups: cgroup_problem().err(),
+        cgroups: cgroup_problem(),
         state_dir: state.path().display().to_string(),
         state_dir_problem: rustix::fs::access(&place, rustix::fs::Access::WRITE_OK)
             .err()
@@ -136,36 +137,14 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Why no limits can be set for groups of processes.
-fn cgroup_problem() -> Result<(), String> {
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for controller in ["memory", "pids"] {
-        let group = membership
-            .lines()
-            .filter_map(|line| {
-                let mut fields = line.splitn(3, ':').skip(1);
-                Some((fields.next()?, fields.next()?))
-            })
-            .filter_map(|(controllers, path)| directory_of(controller, controllers, path))
-            .find(|directory| directory.is_dir());
-        let group = group.ok_or_else(|| format!("there is no `{controller}` controller here"))?;
-        rustix::fs::access(&group, rustix::fs::Access::WRITE_OK)
-            .map_err(|_| format!("`{}` may not be changed", group.display()))?;
+/// Why no limits can be set for groups of processes, found out where `up` would make them.
+fn cgroup_problem() -> Option<String> {
+    let cgroups = Cgroups::create();
+    let problem = crate::machine::unlimited(&cgroups);
+    if let Ok(cgroups) = cgroups {
+        cgroups.remove();
     }
-    Ok(())
-}
-
-/// The directory of a controller's group: of version 1 by its name, of version 2 if it is offered there.
-fn directory_of(controller: &str, controllers: &str, path: &str) -> Option<PathBuf> {
-    let path = path.trim_start_matches('/');
-    let root = Path::new("/sys/fs/cgroup");
-    if controllers.split(',').any(|name| name == controller) {
-        return Some(root.join(controller).join(path));
-    }
-    let unified = root.join(path);
-    let offered = fs::read_to_string(unified.join("cgroup.controllers")).unwrap_or_default();
-    let here = controllers.is_empty() && offered.split_whitespace().any(|name| name == controller);
-    here.then_some(unified)
+    problem
 }
 
 /// The nearest directory above that exists.

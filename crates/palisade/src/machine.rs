@@ -39,9 +39,19 @@ pub(crate) fn allow_open_files() -> Result<(), CliError> {
 
 /// Whether containers are held to their limits, for people.
 pub(crate) fn limits(cgroups: &Result<Cgroups, String>) -> String {
-    match cgroups {
-        Ok(_) => "memory, CPU and processes of pods are held to their limits".to_owned(),
-        Err(why) => format!("not enforced: {why}"),
+    match unlimited(cgroups) {
+        None => "memory, CPU and processes of pods are held to their limits".to_owned(),
+        Some(why) => format!("not enforced: {why}"),
+    }
+}
+
+/// Why pods can't be held to all of their limits.
+pub(crate) fn unlimited(cgroups: &Result<Cgroups, String>) -> Option<String> {
+    match cgroups.as_ref().map(Cgroups::missing) {
+        Ok(Ok(missing)) if missing.is_empty() => None,
+        Ok(Ok(missing)) => Some(format!("there is no controller for {}", missing.join(", "))),
+        Ok(Err(why)) => Some(why),
+        Err(why) => Some(why.clone()),
     }
 }
 

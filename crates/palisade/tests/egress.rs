@@ -6,7 +6,7 @@
 use std::{fs, net::Ipv4Addr, time::Duration};
 
 use palisade_sys::testing::in_sandbox;
-use palisade_testkit::{Mesh, Outside, Starting, eventually};
+use palisade_testkit::{Mesh, Outside, Server, Starting, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 
@@ -114,53 +114,126 @@ fn a_sidecar_lets_pass_what_the_registry_names() {
         let far = outside.serve(Outside::FAR, 80, "far");
         let tls = outside.serve(Outside::FAR, 443, "no TLS");
         outside.on_host(|| {
-            let mesh = start(Mesh::with(BINARY), &["--egress", "host"]);
-            let _ = mesh.apply(ENTRIES).ok();
-            let meshed = |args: &[&str]| mesh.curl(CLIENTS[0], args);
-            let ok = (0, "200".to_owned());
-            let refused = (0, "502".to_owned());
-            assert_eq!(meshed(&["http://www.example.com/"]), ok);
-            assert_eq!(meshed(&["http://other.example.com/"]), refused, "in no entry");
-            assert_eq!(meshed(&["http://hidden.example.com/"]), refused, "of another namespace");
-            assert_eq!(meshed(&["http://203.0.113.80/"]), refused, "by address");
-            let lie = ["-H", "host: www.example.com", "http://203.0.113.99/"];
-            assert_eq!(meshed(&lie), ok, "the sidecar looks the host up, whatever the address");
-            assert_eq!(meshed(&["http://198.18.0.9:9000/"]), ok, "by the entry's own address");
-            assert_eq!(meshed(&["http://198.18.0.9:9001/"]), refused);
-            let before = tls.connections();
-            assert_eq!(meshed(&["-k", "https://other.example.com/"]).1, "000");
-            assert_eq!(tls.connections(), before, "another server name");
-            assert_eq!(meshed(&["-m", "3", "-k", "https://www.example.com/"]).1, "000");
-            assert_eq!(tls.connections(), before + 1, "this one gets through");
-            assert_eq!(mesh.curl(CLIENTS[1], &["http://other.example.com/"]), ok, "no sidecar");
-
-            let log = mesh.palisade(&["logs", CLIENTS[0], "-c", "istio-proxy"]).ok();
-            for (part, cluster) in [
-                ("200", "outbound|80||www.example.com"),
-                ("502", "BlackHoleCluster"),
-                ("200", "outbound|9000||db.example.com"),
-                ("0", "outbound|443||www.example.com"),
-            ] {
-                let found = log.lines().any(|line| line.contains(part) && line.contains(cluster));
-                assert!(found, "{part} {cluster}\n{log}");
-            }
-            let listed = mesh.kubectl(&["get", "se", "-n", "clients"]).ok();
-            assert!(
-                listed.contains("HOSTS") && listed.contains("[\"www.example.com\"]"),
-                "{listed}"
-            );
-            let refused = mesh.kubectl_apply(&ENTRIES.replace("resolution: DNS", "resolution: X"));
-            assert!(refused.code(1).stderr.contains("resolution"));
-
-            let _ = mesh.kubectl(&["delete", "se", "-n", "clients", "www"]).ok();
-            eventually("the host is forgotten", Duration::from_secs(10), || {
-                let (code, status) = mesh.curl(CLIENTS[0], &["http://www.example.com/"]);
-                if status == "502" { Ok(()) } else { Err(format!("{code} {status}")) }
-            });
+            lets_pass_what_the_registry_names(Mesh::with(BINARY), &tls);
+            lets_pass_what_the_registry_names(Mesh::with(BINARY).rootless(), &tls);
         });
         assert!(far.connections() > 0);
     });
 }
+
+fn lets_pass_what_the_registry_names(starting: Starting, tls: &Server) {
+    let mesh = start(starting, &["--egress", "host"]);
+    names_resolve_over_connections(&mesh);
+    let settings = ENTRIES.split("---").next().unwrap();
+    let _ = mesh.apply(&settings.replace("REGISTRY_ONLY", "ALLOW_ANY")).ok();
+    assert_eq!(mesh.curl(CLIENTS[0], &["http://other.example.com/"]).1, "200");
+    let _ = mesh.apply(ENTRIES).ok();
+    let meshed = |args: &[&str]| mesh.curl(CLIENTS[0], args);
+    let ok = (0, "200".to_owned());
+    let refused = (0, "502".to_owned());
+    assert_eq!(meshed(&["http://www.example.com/"]), ok);
+    assert_eq!(meshed(&["http://other.example.com/"]), refused, "in no entry");
+    assert_eq!(meshed(&["http://hidden.example.com/"]), refused, "of another namespace");
+    assert_eq!(meshed(&["http://203.0.113.80/"]), refused, "by address");
+    let lie = ["-H", "host: www.example.com", "http://203.0.113.99/"];
+    assert_eq!(meshed(&lie), ok, "the sidecar looks the host up, whatever the address");
+    assert_eq!(meshed(&["http://198.18.0.9:9000/"]), ok, "by the entry's own address");
+    assert_eq!(meshed(&["http://198.18.0.9:9001/"]), refused);
+    let before = tls.connections();
+    assert_eq!(meshed(&["-k", "https://other.example.com/"]).1, "000");
+    assert_eq!(tls.connections(), before, "another server name");
+    assert_eq!(meshed(&["-m", "3", "-k", "https://www.example.com/"]).1, "000");
+    assert_eq!(tls.connections(), before + 1, "this one gets through");
+    assert_eq!(mesh.curl(CLIENTS[1], &["http://other.example.com/"]), ok, "no sidecar");
+    what_refuses_shows_as_a_failure(&mesh);
+    it_is_observed_as_with_istio(&mesh);
+
+    let listed = mesh.kubectl(&["get", "se", "-n", "clients"]).ok();
+    assert!(listed.contains("HOSTS") && listed.contains("[\"www.example.com\"]"), "{listed}");
+    let refused = mesh.kubectl_apply(&ENTRIES.replace("resolution: DNS", "resolution: X"));
+    assert!(refused.code(1).stderr.contains("resolution"));
+
+    let _ = mesh.kubectl(&["delete", "se", "-n", "clients", "www"]).ok();
+    eventually("the host is forgotten", Duration::from_secs(10), || {
+        let (code, status) = mesh.curl(CLIENTS[0], &["http://www.example.com/"]);
+        if status == "502" { Ok(()) } else { Err(format!("{code} {status}")) }
+    });
+}
+
+/// As resolvers ask again when an answer was too long for a datagram.
+fn names_resolve_over_connections(mesh: &Mesh) {
+    for client in CLIENTS {
+        let said = mesh.python(client, DNS_OVER_TCP, &["www.example.com".to_owned()]);
+        assert_eq!(said, format!("0 {}\n", Outside::FAR), "{client}");
+        let said = mesh.python(client, DNS_OVER_TCP, &["absent.example.com".to_owned()]);
+        assert!(said.starts_with("3 "), "{client}: {said}");
+    }
+}
+
+/// The connection is taken before the one outside is made, and reset: in time to count as one that was not
+/// made (`UF`), or too late (`UC`). HTTP has an answer for that, TCP a reset.
+fn what_refuses_shows_as_a_failure(mesh: &Mesh) {
+    let url = "http://www.example.com:8081/";
+    assert_eq!(mesh.curl(CLIENTS[0], &[url]), (0, "503".to_owned()), "of the registry");
+    for (client, url) in [(CLIENTS[1], url), (CLIENTS[0], "http://198.18.0.9:9002/")] {
+        let (code, status) = mesh.curl(client, &[url]);
+        assert!(RESET.contains(&code) && status == "000", "{client}: {code} {status}");
+    }
+}
+
+fn it_is_observed_as_with_istio(mesh: &Mesh) {
+    let log = mesh.palisade(&["logs", CLIENTS[0], "-c", "istio-proxy"]).ok();
+    for (part, cluster) in [
+        ("- - -", "PassthroughCluster"),
+        ("200", "outbound|80||www.example.com"),
+        ("502", "BlackHoleCluster"),
+        ("200", "outbound|9000||db.example.com"),
+        ("0", "outbound|443||www.example.com"),
+        ("503 U", "outbound|8081||www.example.com"),
+        ("0 U", "outbound|9002||db.example.com"),
+    ] {
+        let found = log.lines().any(|line| line.contains(part) && line.contains(cluster));
+        assert!(found, "{part} {cluster}\n{log}");
+    }
+    let metrics = mesh.sidecar(CLIENTS[0], "stats/prometheus");
+    for (family, service, name, code) in [
+        ("istio_requests_total", "www.example.com", "www.example.com", "200"),
+        ("istio_requests_total", "www.example.com", "www.example.com", "503"),
+        ("istio_requests_total", "db.example.com", "db.example.com", "200"),
+        ("istio_tcp_connections_opened_total", "unknown", "PassthroughCluster", ""),
+        ("istio_requests_total", "unknown", "BlackHoleCluster", "502"),
+        ("istio_tcp_connections_opened_total", "www.example.com", "www.example.com", ""),
+        ("istio_tcp_connections_opened_total", "unknown", "BlackHoleCluster", ""),
+    ] {
+        let labels = [
+            "reporter=\"source\"".to_owned(),
+            format!("destination_service=\"{service}\""),
+            format!("destination_service_name=\"{name}\""),
+            format!("response_code=\"{code}\""),
+        ];
+        let labels = &labels[..if code.is_empty() { 3 } else { 4 }];
+        let found = metrics.lines().any(|line| {
+            line.starts_with(family) && labels.iter().all(|label| line.contains(label))
+        });
+        let istio: Vec<_> = metrics.lines().filter(|line| line.starts_with(family)).collect();
+        assert!(found, "{family} {service} {name} {code}\n{}", istio.join("\n"));
+    }
+}
+
+/// curl: failed to connect, to send, to receive.
+const RESET: [i32; 3] = [7, 55, 56];
+
+/// Prints the code of the answer and, of the last record, the address.
+const DNS_OVER_TCP: &str = "
+import socket, sys
+name = b''.join(bytes([len(label)]) + label.encode() for label in sys.argv[1].split('.')) + b'\\0'
+query = b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + name + b'\\0\\1\\0\\1'
+with socket.create_connection(('10.244.0.1', 53), 5) as way:
+    way.sendall(len(query).to_bytes(2, 'big') + query)
+    answer = way.makefile('rb')
+    answer = answer.read(int.from_bytes(answer.read(2), 'big'))
+print(answer[3] & 15, socket.inet_ntoa(answer[-4:]))
+";
 
 const ENTRIES: &str = "apiVersion: v1
 kind: ConfigMap
@@ -180,6 +253,7 @@ spec:
   ports:
   - {number: 80, name: http, protocol: HTTP}
   - {number: 443, name: tls, protocol: TLS}
+  - {number: 8081, name: http-refused, protocol: HTTP}
 ---
 apiVersion: networking.istio.io/v1beta1
 kind: ServiceEntry
@@ -188,8 +262,10 @@ spec:
   hosts: [db.example.com]
   addresses: [198.18.0.9]
   resolution: STATIC
-  ports: [{number: 9000, name: http, protocol: HTTP}]
-  endpoints: [{address: 203.0.113.80, ports: {http: 80}}]
+  ports:
+  - {number: 9000, name: http, protocol: HTTP}
+  - {number: 9002, name: tcp, protocol: TCP}
+  endpoints: [{address: 203.0.113.80, ports: {http: 80, tcp: 8081}}]
 ---
 apiVersion: networking.istio.io/v1alpha3
 kind: ServiceEntry

@@ -62,10 +62,17 @@ fn resources(facts: &Facts) -> Vec<Check> {
     vec![
         limit("open files", facts.open_files, OPEN_FILES, "n"),
         limit("processes", facts.processes, PROCESSES, "u"),
-        warning(group, "pods can be limited with cgroups", facts.cgroups.is_none(), || {
-            let problem = facts.cgroups.as_deref().unwrap_or_default();
-            format!("{problem}: a pod may take memory and processes from the others")
-        }),
+        warning(
+            group,
+            "pods can be held to limits of memory, CPU and processes",
+            facts.cgroups.is_none(),
+            || {
+                let problem = facts.cgroups.as_deref().unwrap_or_default();
+                format!(
+                    "{problem}; until then a pod may take from the others what it is not limited in"
+                )
+            },
+        ),
         fatal(
             group,
             "the clock does not go back",

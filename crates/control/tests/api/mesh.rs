@@ -250,7 +250,7 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Connects over TLS, trusting the root of its namespace only.
     pub(crate) async fn connect(mesh: &Mesh, root: &str, token: &str) -> Self {
-        let port = mesh.port("grpc-xds").await;
+        let port = mesh.port("https-dns").await;
         let connector = HttpsConnector::new(root, None, &["h2"]).unwrap();
         let connect = tower::service_fn(move |_: http::Uri| {
             let connector = connector.clone();

@@ -1,7 +1,7 @@
 //! Out of the container: the redirect, the mounts, the namespaces, other processes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
 };
@@ -23,6 +23,23 @@ pub(crate) fn fails(mesh: &Mesh) {
     assert!(tried.keys().eq(control.keys()), "{tried:?}");
     let done: Vec<_> = tried.iter().filter(|(_, outcome)| **outcome == "done").collect();
     assert!(done.is_empty(), "{done:?}");
+}
+
+/// Of unix, inet, inet6 and netlink sockets, each of which the rules or the lack of capabilities hold.
+pub(crate) fn address_families_are_few(mesh: &Mesh) {
+    let program = include_str!("families.py");
+    let control = Run::with_input(Command::new("unshare").args(PRIVILEGED), program).ok();
+    let control = outcomes(&control);
+    assert!(!control.values().any(|outcome| *outcome == REFUSED), "{control:?}");
+    let known = control.iter().filter(|(_, outcome)| **outcome == "done");
+    let known: BTreeSet<_> = known.map(|(family, _)| *family).collect();
+    assert!(known.contains(PACKET) && FAMILIES.iter().all(|f| known.contains(f)), "{control:?}");
+
+    let tried = mesh.python("attacker.poc-mesh", program, &[]);
+    for (family, outcome) in outcomes(&tried) {
+        let expected = if FAMILIES.contains(&family) { "done" } else { REFUSED };
+        assert_eq!(outcome, expected, "family {family}");
+    }
 }
 
 /// A process that `exec` starts is in the container before it runs the container's program.
@@ -69,6 +86,11 @@ pub(crate) fn line(output: &mut impl BufRead) -> String {
     output.read_line(&mut line).unwrap();
     line.trim_end().to_owned()
 }
+
+/// By their numbers: those that stay, and one that every kernel has.
+const FAMILIES: [&str; 4] = ["1", "2", "10", "16"];
+const PACKET: &str = "17";
+const REFUSED: &str = "Operation not permitted";
 
 /// Namespaces of its own, so that nothing of the host is touched, and all privileges in them.
 const PRIVILEGED: [&str; 6] = ["--net", "--mount", "--uts", "--ipc", "/usr/bin/python3", "-"];

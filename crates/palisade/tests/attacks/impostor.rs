@@ -13,7 +13,7 @@ pub(crate) fn gets_nothing(mesh: &Mesh) {
         background(mesh, "intruder.poc-mesh", include_str!("impostor.py"), &["15006"]);
     assert_eq!(line(&mut output), "listening");
     let intruder = address(mesh, "intruder");
-    let heard = reach(mesh, "intruder.poc-mesh", &["GET /enough", "tcp", &intruder, "15006"]);
+    let heard = reach(mesh, "intruder.poc-mesh", &[["GET /enough", "tcp", &intruder, "15006"]]);
     assert!(heard.ends_with("HTTP/1.1 200 stolen\n"), "{heard}");
     open.wait().unwrap();
 
@@ -23,7 +23,7 @@ pub(crate) fn gets_nothing(mesh: &Mesh) {
     assert_eq!(line(&mut output), "listening");
     let disguised = address(mesh, "disguised");
     let attempt = ["GET /", "tcp", &disguised, "8080"];
-    let heard = reach(mesh, "intruder.poc-mesh", &attempt.repeat(4));
+    let heard = reach(mesh, "intruder.poc-mesh", &[attempt; 4]);
     assert_eq!(heard.lines().count(), 4, "{heard}");
     assert!(!heard.contains("HTTP/1.1"), "{heard}");
     let _ = stealing.kill();

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod authority;
+mod datagrams;
 mod escape;
 mod impostor;
 mod reach;
@@ -37,10 +39,14 @@ fn attack(mesh: Starting) {
     let all = ["wait", "--for=condition=Ready", "pods", "--all", "-n", "poc-mesh", "--timeout=60s"];
     mesh.kubectl(&all).ok();
     escape::fails(&mesh);
+    escape::address_families_are_few(&mesh);
     escape::nobody_looks_into_what_is_put_into_a_container(&mesh);
     secrets::stay(&mesh);
     impostor::gets_nothing(&mesh);
     reach::is_limited(&mesh);
+    datagrams::reach_applications_and_nothing_of_the_mesh(&mesh);
+    authority::the_api_knows_its_clients_only(&mesh);
+    authority::gives_identities_to_their_owners_only(&mesh);
 }
 
 /// `attacker` and `disguised` have a sidecar, the latter under the sidecar's own user id; `intruder` and

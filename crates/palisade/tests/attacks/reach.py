@@ -57,6 +57,7 @@ def spoofed(address, port):
 WAYS = {
     "tcp": plain,
     "linklocal": lambda address, port: plain("fe80::1%eth0", port),
+    "ula": lambda address, port: plain("fd00::1", port),
     "mapped": mapped,
     "mptcp": protocol(socket.SOCK_STREAM, MPTCP),
     "eth0": bound_to(b"eth0"),
@@ -74,4 +75,4 @@ for name, way, address, port in zip(words[0::4], words[1::4], words[2::4], words
         first = said.split(b"\r\n")[0].decode("latin-1") if said else "closed"
     except OSError as error:
         first = error.strerror or str(error)
-    print(f"{name} {way} {port}: {first}")
+    print(f"{name} {way} {address} {port}: {first}")

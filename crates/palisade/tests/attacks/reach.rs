@@ -5,34 +5,70 @@ use std::process::Command;
 use palisade_testkit::{Mesh, Run};
 
 /// Every way to send plaintext that a program without privileges has.
-const WAYS: [&str; 7] = ["tcp", "mapped", "mptcp", "eth0", "lo", "spoofed", "linklocal"];
+const WAYS: [&str; 8] = ["tcp", "mapped", "mptcp", "eth0", "lo", "spoofed", "linklocal", "ula"];
+/// Those by which pods without sidecars reach each other.
+const OPEN_WAYS: [&str; 4] = ["tcp", "mapped", "mptcp", "eth0"];
 
 /// The ports of a sidecar that take no requests from other pods.
 pub(crate) const PORTS: [&str; 4] = ["15000", "15001", "15006", "15008"];
 
+/// Ports of a sidecar that are open to all, and all that they tell.
+const PUBLIC: [(&str, &str); 3] = [
+    ("15020", "GET /stats/prometheus"),
+    ("15021", "GET /healthz/ready"),
+    ("15090", "GET /stats/prometheus"),
+];
+/// What only the pod itself may ask of its sidecar, and at port 15000 only.
+const ORDERS: [&str; 3] = ["GET /config_dump", "GET /decisions", "POST /quitquitquit"];
+
+const NODE: &str = "10.244.0.1";
+const LOOPBACK: &str = "127.0.0.1";
+
+type Attempt<'a> = [&'a str; 4];
+
 pub(crate) fn is_limited(mesh: &Mesh) {
+    every_way_leads_somewhere();
     plaintext_to_a_strict_peer(mesh);
     ports_of_sidecars(mesh);
+    orders_to_sidecars(mesh);
     ports_of_the_node(mesh);
     ports_of_ones_own_sidecar(mesh);
 }
 
+/// Where the addresses are one's own and IPv6 is on, every way is one.
+fn every_way_leads_somewhere() {
+    let setup = format!(
+        "set -e
+ip link set lo up; ip link add eth0 type veth peer name eth1; ip link set eth1 up; ip link set eth0 up
+ip address add {NODE}/24 dev eth0
+ip address add fe80::1/64 dev eth0 nodad; ip address add fd00::1/64 dev eth0 nodad
+{PYTHON} -c \"$1\" 8080 & listening=$!
+trap 'kill $listening' EXIT
+for i in $(seq 500); do
+  {PYTHON} -c 'import socket; socket.create_connection((\"::1\", 8080))' 2>&- && break
+done
+shift; {PYTHON} - \"$@\""
+    );
+    let address = |way| if way == "lo" { LOOPBACK } else { NODE };
+    let attempts = WAYS.map(|way| ["GET /", way, address(way), "8080"]);
+    let mut control = Command::new("unshare");
+    control.args(["--user", "--map-root-user", "--net", "sh", "-c", &setup, "sh"]);
+    control.arg(include_str!("listen.py")).args(attempts.as_flattened());
+    let control = Run::with_input(&mut control, include_str!("reach.py")).ok();
+    assert_eq!(control.matches("HTTP/1.1 200 reached").count(), WAYS.len(), "{control}");
+}
+
 fn plaintext_to_a_strict_peer(mesh: &Mesh) {
     let (open, backend) = (address(mesh, "open"), address(mesh, "backend"));
-    let attempts = |peer: &str| -> Vec<String> {
-        WAYS.iter().flat_map(|way| ["GET /health", way, peer, "8080"]).map(str::to_owned).collect()
-    };
-    let control = reach(mesh, "intruder.poc-mesh", &words(&attempts(&open)));
-    for way in ["tcp", "mapped", "mptcp", "eth0"] {
-        let line = format!("GET /health {way} 8080: HTTP/1.1 200 reached");
-        assert!(control.contains(&line), "{line} is missing in\n{control}");
-    }
-    for way in ["lo", "spoofed", "linklocal"] {
-        let line = format!("GET /health {way} 8080: HTTP");
-        assert!(!control.contains(&line), "no pod can send that way, mesh or not\n{control}");
+    let control =
+        reach(mesh, "intruder.poc-mesh", &WAYS.map(|way| ["GET /health", way, &open, "8080"]));
+    for way in WAYS {
+        let reached = control.contains(&format!("GET /health {way} {open} 8080: HTTP/1.1 200"));
+        assert_eq!(reached, OPEN_WAYS.contains(&way), "{way}\n{control}");
     }
     for pod in ["intruder", "attacker", "disguised"] {
-        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &words(&attempts(&backend)));
+        let attempts = WAYS.map(|way| ["GET /health", way, &backend, "8080"]);
+        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &attempts);
         assert_eq!(tried.lines().count(), WAYS.len(), "{tried}");
         assert!(!tried.contains("HTTP/1.1 2"), "{pod}\n{tried}");
     }
@@ -41,45 +77,55 @@ fn plaintext_to_a_strict_peer(mesh: &Mesh) {
 }
 
 fn ports_of_sidecars(mesh: &Mesh) {
-    let attempts = |peer: &str| -> Vec<String> {
-        PORTS.iter().flat_map(|port| ["GET /", "tcp", peer, port]).map(str::to_owned).collect()
-    };
-    let control = reach(mesh, "intruder.poc-mesh", &words(&attempts(&address(mesh, "open"))));
+    let open = address(mesh, "open");
+    let control =
+        reach(mesh, "intruder.poc-mesh", &PORTS.map(|port| ["GET /", "tcp", &open, port]));
     assert_eq!(control.matches("HTTP/1.1 200 reached").count(), PORTS.len(), "{control}");
     let backend = address(mesh, "backend");
     for pod in ["intruder", "attacker"] {
-        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &words(&attempts(&backend)));
+        let attempts = PORTS.map(|port| ["GET /", "tcp", &backend, port]);
+        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &attempts);
         assert!(!tried.contains("HTTP/1.1"), "{pod}\n{tried}");
     }
-    // What is open to all tells metrics and readiness, and takes no orders.
-    let public = |request| reach(mesh, "intruder.poc-mesh", &[request, "tcp", &backend, "15020"]);
-    assert!(public("GET /stats/prometheus").contains("HTTP/1.1 200 OK"));
-    for request in ["POST /quitquitquit", "GET /config_dump", "GET /decisions"] {
-        let answer = public(request);
-        assert!(answer.contains("HTTP/1.1 404"), "{answer}");
-    }
+}
+
+/// What is open to all tells metrics and readiness, and takes no orders. From a pod with a sidecar
+/// these ports are like any other: the policies of the peer decide.
+fn orders_to_sidecars(mesh: &Mesh) {
+    let backend = address(mesh, "backend");
+    let told = reach(
+        mesh,
+        "intruder.poc-mesh",
+        &PUBLIC.map(|(port, question)| [question, "tcp", &backend, port]),
+    );
+    assert_eq!(told.matches("HTTP/1.1 200 OK").count(), PUBLIC.len(), "{told}");
+    let orders: Vec<_> = PUBLIC
+        .iter()
+        .flat_map(|(port, _)| ORDERS.map(|order| [order, "tcp", &*backend, *port]))
+        .collect();
+    let refused = reach(mesh, "intruder.poc-mesh", &orders);
+    assert_eq!(refused.matches("HTTP/1.1 404").count(), orders.len(), "{refused}");
+    let own = ORDERS[..2].iter().map(|order| [*order, "tcp", LOOPBACK, "15000"]);
+    let obeyed = reach(mesh, "attacker.poc-mesh", &own.collect::<Vec<_>>());
+    assert_eq!(obeyed.matches("HTTP/1.1 200 OK").count(), 2, "{obeyed}");
 }
 
 /// The API, the control plane's monitoring and webhooks; the port for sidecars speaks TLS only.
 fn ports_of_the_node(mesh: &Mesh) {
-    let attempts: Vec<String> = ["15014", "15017"]
-        .iter()
-        .flat_map(|port| ["GET /", "tcp", "10.244.0.1", port])
-        .chain(["GET /", "tcp", "127.0.0.1", "6443"])
-        .map(str::to_owned)
-        .collect();
-    let control = Run::with_input(
-        Command::new("nsenter")
-            .arg(format!("--net=/proc/{}/ns/net", control_plane(mesh)))
-            .args(["/usr/bin/python3", "-"])
-            .args(&attempts),
-        include_str!("reach.py"),
-    );
-    let control = control.ok();
+    let open = [[NODE, "15014"], [NODE, "15017"], [LOOPBACK, "6443"]];
+    let attempt = |[address, port]: [&'static str; 2]| ["GET /", "tcp", address, port];
+    let mut control = Command::new("nsenter");
+    control.arg(format!("--user=/proc/{}/ns/user", control_plane(mesh)));
+    control.arg(format!("--net=/proc/{}/ns/net", control_plane(mesh)));
+    control.args([PYTHON, "-"]).args(open.map(attempt).as_flattened());
+    let control = Run::with_input(&mut control, include_str!("reach.py")).ok();
     assert!(!control.contains("refused") && !control.contains("timed out"), "{control}");
+    // By the node's address, by the service's, and the forwarder's port.
+    let more = [[NODE, "6443"], ["10.96.0.1", "443"], [NODE, "15030"]];
+    let attempts: Vec<_> = open.into_iter().chain(more).map(attempt).collect();
     for pod in ["intruder", "attacker"] {
-        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &words(&attempts));
-        assert_eq!(tried.lines().count(), 3, "{tried}");
+        let tried = reach(mesh, &format!("{pod}.poc-mesh"), &attempts);
+        assert_eq!(tried.lines().count(), attempts.len(), "{tried}");
         let answered = tried.lines().filter(|line| line.contains("HTTP/1.1"));
         let own_sidecar = answered.filter(|line| line.contains("503") || line.contains("502"));
         assert_eq!(tried.matches("HTTP/1.1").count(), own_sidecar.count(), "{pod}\n{tried}");
@@ -88,21 +134,23 @@ fn ports_of_the_node(mesh: &Mesh) {
 
 /// The capture ports are no proxies for whoever connects to them, and nobody gets himself in circles.
 fn ports_of_ones_own_sidecar(mesh: &Mesh) {
-    let own = address(mesh, "attacker");
-    let attempts = [
-        ["GET /", "tcp", "127.0.0.1", "15001"],
-        ["GET /", "tcp", "127.0.0.1", "15006"],
-        ["GET /", "tcp", &own, "15001"],
-        ["GET /", "tcp", &own, "15006"],
-    ];
-    let tried = reach(mesh, "attacker.poc-mesh", attempts.as_flattened());
+    let captures = |own| {
+        ["15001", "15006", "15008"]
+            .iter()
+            .flat_map(move |port| [["GET /", "tcp", LOOPBACK, *port], ["GET /", "tcp", own, *port]])
+    };
+    let (own, open) = (address(mesh, "attacker"), address(mesh, "open"));
+    let control = reach(mesh, "open.poc-mesh", &captures(&open).collect::<Vec<_>>());
+    assert_eq!(control.matches("HTTP/1.1 200 reached").count(), 6, "{control}");
+    let tried = reach(mesh, "attacker.poc-mesh", &captures(&own).collect::<Vec<_>>());
+    assert_eq!(tried.lines().count(), 6, "{tried}");
     assert!(!tried.contains("HTTP/1.1"), "{tried}");
 }
 
-/// What came of connections, `NAME WAY ADDRESS PORT` each.
-pub(crate) fn reach(mesh: &Mesh, pod: &str, attempts: &[&str]) -> String {
-    let attempts: Vec<String> = attempts.iter().map(|&word| word.to_owned()).collect();
-    mesh.python(pod, include_str!("reach.py"), &attempts)
+/// What came of connections, `REQUEST WAY ADDRESS PORT` each.
+pub(crate) fn reach(mesh: &Mesh, pod: &str, attempts: &[Attempt<'_>]) -> String {
+    let words: Vec<String> = attempts.as_flattened().iter().map(|&w| w.to_owned()).collect();
+    mesh.python(pod, include_str!("reach.py"), &words)
 }
 
 /// Address of the pod of this `app`.
@@ -110,10 +158,6 @@ pub(crate) fn address(mesh: &Mesh, app: &str) -> String {
     let label = format!("app={app}");
     let path = "jsonpath={.items[0].status.podIP}";
     mesh.kubectl(&["-n", "poc-mesh", "get", "pods", "-l", &label, "-o", path]).ok()
-}
-
-fn words(attempts: &[String]) -> Vec<&str> {
-    attempts.iter().map(String::as_str).collect()
 }
 
 /// Process id of this mesh's control plane.
@@ -127,3 +171,5 @@ fn control_plane(mesh: &Mesh) -> String {
     });
     found.expect("a control plane").file_name().unwrap().to_string_lossy().into_owned()
 }
+
+const PYTHON: &str = "/usr/bin/python3";

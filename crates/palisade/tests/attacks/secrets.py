@@ -1,13 +1,18 @@
-"""Reads the files that the arguments name, and looks around for others' processes and descriptors.
+"""Reads the files, and connects to the sockets, that the arguments name, and looks around for others' processes and descriptors.
 
 Prints one line for each: what it is, and `done` or why not.
 """
 
 import os
+import socket
+import stat
 import sys
 
 
 def read(path):
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+        with socket.socket(socket.AF_UNIX) as way:
+            return way.connect(path)
     with open(path, "rb") as file:
         file.read(1)
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,7 +16,7 @@ pub(crate) fn stay(mesh: &Mesh) {
     let mut files = Vec::new();
     files_below(&state, &mut files);
     let named = |part: &str| files.iter().any(|file| file.to_string_lossy().contains(part));
-    for part in ["/ca/", "kubeconfig", "istio-token", "/api/"] {
+    for part in ["/ca/", "kubeconfig", "istio-token", "/api/", "kubelet.sock"] {
         assert!(named(part), "no `{part}` among {files:?}");
     }
     let paths: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
@@ -66,7 +67,7 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
             files_below(&entry.path(), found);
-        } else if kind.is_file() {
+        } else if kind.is_file() || kind.is_socket() {
             found.push(entry.path());
         }
     }
