@@ -76,7 +76,9 @@ impl Starting {
             .state
             .unwrap_or_else(|| directory.as_ref().map(|d| d.path().join("state")).unwrap());
         let mut line = self.through;
-        if self.rootless && rustix::process::getuid().is_root() {
+        // A root that is alone in its user namespace is an unprivileged user already.
+        let root = rustix::process::getuid().is_root() && palisade_sys::privilege::has_many_ids();
+        if self.rootless && root {
             if let Some(directory) = &directory {
                 chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
             }

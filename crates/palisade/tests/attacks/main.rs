@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod authority;
+mod api;
 mod datagrams;
 mod escape;
 mod impostor;
@@ -45,8 +45,7 @@ fn attack(mesh: Starting) {
     impostor::gets_nothing(&mesh);
     reach::is_limited(&mesh);
     datagrams::reach_applications_and_nothing_of_the_mesh(&mesh);
-    authority::the_api_knows_its_clients_only(&mesh);
-    authority::gives_identities_to_their_owners_only(&mesh);
+    api::knows_its_clients_only(&mesh);
 }
 
 /// `attacker` and `disguised` have a sidecar, the latter under the sidecar's own user id; `intruder` and
@@ -84,3 +83,24 @@ const SIDECAR: u32 = 1337;
 
 /// Starts what follows with the host's root directory open.
 const HOLDING_A_DIRECTORY: [&str; 4] = ["sh", "-c", "exec 9</ && exec \"$@\"", "sh"];
+
+/// `MODULE::TEST` in docs/security.md is a function of these files.
+#[test]
+fn what_the_documentation_promises_is_tested() {
+    let root = repository();
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let named: Vec<_> = page.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for (module, test) in named {
+        let file = format!("{module}.rs");
+        let places =
+            ["palisade/tests/attacks", "palisade/tests/identity", "palisade/tests", "net/tests"];
+        let text: String = places
+            .iter()
+            .filter_map(|place| {
+                std::fs::read_to_string(root.join("crates").join(place).join(&file)).ok()
+            })
+            .collect();
+        assert!(text.contains(&format!("fn {test}(")), "there is no {module}::{test}");
+    }
+}

@@ -115,6 +115,7 @@ fn ports_of_the_node(mesh: &Mesh) {
     let open = [[NODE, "15014"], [NODE, "15017"], [LOOPBACK, "6443"]];
     let attempt = |[address, port]: [&'static str; 2]| ["GET /", "tcp", address, port];
     let mut control = Command::new("nsenter");
+    control.arg("--preserve-credentials");
     control.arg(format!("--user=/proc/{}/ns/user", control_plane(mesh)));
     control.arg(format!("--net=/proc/{}/ns/net", control_plane(mesh)));
     control.args([PYTHON, "-"]).args(open.map(attempt).as_flattened());

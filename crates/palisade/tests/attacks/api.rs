@@ -1,4 +1,4 @@
-//! The certificate authority and the API, asked by those who may not.
+//! The API, asked by those who may not.
 
 use std::{
     fs,
@@ -9,65 +9,11 @@ use std::{
 use palisade_testkit::{Mesh, Run};
 use tempfile::TempDir;
 
-use crate::escape::outcomes;
-
-/// The API's own token of every pod, for another audience.
+/// The token that every pod has for the API.
 const API_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// Deletes the pod `disguised`: it belongs at the end.
-pub(crate) fn gives_identities_to_their_owners_only(mesh: &Mesh) {
-    let token = |pod: &str| {
-        let file = "/var/run/secrets/tokens/istio-token";
-        let line = ["exec", pod, "-c", "istio-proxy", "--", "cat", file];
-        mesh.palisade(&line).ok().trim().to_owned()
-    };
-    let (own, gone) = (token("attacker.poc-mesh"), token("disguised.poc-mesh"));
-    let identity = |account: &str| format!("spiffe://cluster.local/ns/poc-mesh/sa/{account}");
-    let (default, backend) = (identity("default"), identity("backend"));
-    let elsewhere = ["-n", "poc-mesh", "create", "token", "default", "--audience", "elsewhere"];
-    let elsewhere = mesh.kubectl(&elsewhere).ok();
-    let altered = format!("{}AAAA", &own[..own.len() - 4]);
-
-    // A token is its pod's, whoever holds it: this is how a sidecar gets its certificate.
-    let control = [["own", &own, &default], ["of a pod that lives", &gone, &default]];
-    for pod in ["intruder", "attacker"] {
-        let issued = ask(mesh, pod, &control);
-        assert_eq!(issued.matches(": issued").count(), control.len(), "{pod}\n{issued}");
-    }
-    let delete = ["-n", "poc-mesh", "delete", "pod", "disguised", "--wait=true", "--timeout=60s"];
-    let _ = mesh.kubectl(&delete).ok();
-    let attacks = [
-        ["none", "-", &default],
-        ["the API's", API_TOKEN, &default],
-        ["for another audience", elsewhere.trim(), &default],
-        ["altered", &altered, &default],
-        ["of a pod that is gone", &gone, &default],
-        ["for another identity", &own, &backend],
-        ["for another trust domain", &own, "spiffe://elsewhere/ns/poc-mesh/sa/default"],
-    ];
-    for pod in ["intruder", "attacker"] {
-        let tried = ask(mesh, pod, &attacks);
-        let tried = outcomes(&tried);
-        assert_eq!(tried.len(), attacks.len(), "{pod}: {tried:?}");
-        for (attack, outcome) in &tried {
-            // UNAUTHENTICATED; with a token of one's own, PERMISSION_DENIED.
-            let expected = if attack.starts_with("for another ") && !attack.ends_with("audience") {
-                "7 "
-            } else {
-                "16 "
-            };
-            assert!(outcome.starts_with(expected), "{pod}, {attack}: {outcome}");
-        }
-    }
-}
-
-fn ask(mesh: &Mesh, pod: &str, attempts: &[[&str; 3]]) -> String {
-    let words: Vec<String> = attempts.as_flattened().iter().map(|&w| w.to_owned()).collect();
-    mesh.python(&format!("{pod}.poc-mesh"), include_str!("authority.py"), &words)
-}
-
 /// From the host itself, since no pod has a way to it.
-pub(crate) fn the_api_knows_its_clients_only(mesh: &Mesh) {
+pub(crate) fn knows_its_clients_only(mesh: &Mesh) {
     let files = TempDir::new().unwrap();
     let field = |name: &str, path: &str| {
         let file = files.path().join(name);
