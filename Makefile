@@ -19,6 +19,7 @@ test: tools ## format, lints, licences, unit, conformance and end-to-end tests
 test-long: test ## and again as a user without privileges, all that makes a sandbox; and Envoy on fresh random policies
 	scripts/test-rootless
 	$(CARGO) xtask envoy-diff --pairs 100000
+	$(CARGO) xtask conformance --live conformance
 
 nft: ## nftables and curl, which a mesh on this machine uses
 	@command -v nft >/dev/null && command -v curl >/dev/null || scripts/install-packages nftables curl

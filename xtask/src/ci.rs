@@ -17,6 +17,10 @@ const STEPS: &[(&str, &[&str])] = &[
     ("faults named", &["cargo", "xtask", "honesty"]),
     ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
     ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
+    (
+        "recorded cases through sidecars",
+        &["cargo", "xtask", "conformance", "--live", "conformance/authz-cases.yaml"],
+    ),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
 ];
 

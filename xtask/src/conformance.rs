@@ -10,6 +10,7 @@ mod client;
 mod deviations;
 mod exchange;
 mod facts;
+mod live;
 mod paths;
 mod peer_authentication;
 mod policies;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Case files, YAML or JSON, as in conformance/, or folders of them
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Send the decision cases through real sidecars, over mTLS
+    #[arg(long, conflicts_with = "group")]
+    live: bool,
     /// Run the cases of this group only
     #[arg(long)]
     group: Option<String>,
@@ -51,6 +55,9 @@ pub(crate) struct Args {
 
 /// Runs the files and prints each difference; the last line is `N passed, N failed`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    if args.live {
+        return live::run(&args.files, out);
+    }
     let mut report = Report::new(args.group.as_deref());
     let deviations = Deviations::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(DEVIATIONS))?;
     for path in &args.files {
@@ -75,7 +82,7 @@ pub(crate) fn case_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<PathBuf>, _>>()?;
-    files.retain(|file| !file.ends_with("deviations.yaml"));
+    files.retain(|file| !NOT_CASES.iter().any(|name| file.ends_with(name)));
     files.sort();
     Ok(files)
 }
@@ -140,6 +147,9 @@ impl Format {
     }
 }
 
+/// What else conformance/ has.
+const NOT_CASES: [&str; 2] = ["deviations.yaml", "not-live.yaml"];
+
 /// Seen from this crate.
 const DEVIATIONS: &str = "../conformance/deviations.yaml";
 
@@ -153,7 +163,7 @@ mod tests {
         let files = case_files(&corpus).unwrap();
         assert_eq!(files.len(), 7, "{files:?}");
         let mut out = Vec::new();
-        run(&Args { files, group: None }, &mut out).unwrap();
+        run(&Args { files, live: false, group: None }, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());
     }
 }

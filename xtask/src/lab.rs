@@ -20,13 +20,18 @@ pub(crate) use self::{
     client::{Caller, Ends, Heard, Response, Target},
 };
 
+/// Whether this program runs inside of such a network.
+pub(crate) fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// Starts this program once more, with the same arguments, inside of such a network. Where it is there
 /// already, there is no exit code, and the work can begin.
 ///
 /// # Errors
 /// When namespaces can't be made.
 pub(crate) fn enter() -> anyhow::Result<Option<ExitCode>> {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         enter_supervisor()?;
         let network = namespace::create_network().context("make a network namespace")?;
         namespace::enter_network(network.as_fd()).context("enter a network namespace")?;

@@ -5,6 +5,7 @@ use palisade_http::{
     normalize::normalize,
     refusal::{Asked, Body, Refusal, Reply},
 };
+use palisade_manifest::RequestAuthentication;
 use palisade_policy::{
     AcceptedToken, Attributes, Decision, HeaderFields, Http, Scope, TokenVerdict, client_address,
     token_refusal,
@@ -49,6 +50,12 @@ impl Server<'_> {
 
     pub(crate) fn mode(&self, port: u16) -> MtlsMode {
         self.policies.mtls(self.scope()).at(port)
+    }
+
+    /// The RequestAuthentications that apply.
+    pub(crate) fn request_authentications(&self) -> Vec<&RequestAuthentication> {
+        let (scope, all) = (self.scope(), self.policies.request());
+        all.iter().filter(|policy| scope.selects_authentication(policy)).collect()
     }
 
     /// Lets a client do what the request says.

@@ -20,9 +20,8 @@ impl Expectation {
         both.fact("policy", self.matched_policy.as_ref(), got.matched_policy.as_ref());
         // Recorded only where it holds.
         both.fact("audited", Some(self.audited.unwrap_or_default()), got.audited);
-        let sets = got.shadow.clone().unwrap_or_default();
         for (set, wanted) in self.shadow.iter().flatten() {
-            both.fact(set, Some(Some(wanted)), Some(sets.get(set)));
+            both.fact(set, Some(Some(wanted)), got.shadow.as_ref().map(|sets| sets.get(set)));
         }
         (both.expected, both.got)
     }
@@ -43,7 +42,12 @@ impl Exchange {
             matched_policy: Some(rule),
             // What an AUDIT rule marks is a request.
             audited: (!matches!(self, Self::Tcp(_))).then_some(audited),
-            shadow: decision.and_then(|decision| decision.shadow.as_deref()).map(shadow_results),
+            shadow: Some(
+                decision
+                    .and_then(|decision| decision.shadow.as_deref())
+                    .map(shadow_results)
+                    .unwrap_or_default(),
+            ),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()>
     for mut row in file.rows {
         let http2 = row.received.is_array();
         let Some((received, mut access_log)) = observe(&row.name, http2, &policies)? else {
-            report.add(Outcome::Skipped("nobody knows how to provoke it"));
+            report.add(Outcome::Skipped("nobody knows how to provoke it".to_owned()));
             continue;
         };
         // What the client spoke says nothing about the refusal.

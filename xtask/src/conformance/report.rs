@@ -8,7 +8,7 @@ pub(crate) struct Report<'a> {
     group: Option<&'a str>,
     passed: usize,
     differences: Vec<Difference>,
-    skipped: BTreeMap<&'static str, usize>,
+    skipped: BTreeMap<String, usize>,
     deviated: BTreeMap<String, usize>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
     Passed,
     Failed(Difference),
     /// Not run, and why.
-    Skipped(&'static str),
+    Skipped(String),
     /// Refused by a deviation, where Istio answers otherwise.
     Deviated(String),
 }

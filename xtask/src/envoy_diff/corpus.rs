@@ -30,7 +30,9 @@ fn run_file(scenes: &[Scene], envoy: &mut Envoy, report: &mut Report<'_>) -> any
     for scene in scenes {
         match inexpressible(scene) {
             None => expressible.push(scene),
-            Some(why) => scene.cases.iter().for_each(|_| report.add(Outcome::Skipped(why))),
+            Some(why) => {
+                scene.cases.iter().for_each(|_| report.add(Outcome::Skipped(why.to_owned())));
+            }
         }
     }
     let servers: Vec<_> = expressible.iter().map(|scene| scene.server()).collect();

@@ -82,7 +82,7 @@ impl Answer {
             grpc_status: seen.grpc_status,
             matched_policy: seen.policy.filter(|_| decided),
             audited: seen.audited.filter(|_| decided),
-            shadow: (decided && !seen.shadow.is_empty()).then_some(seen.shadow),
+            shadow: decided.then_some(seen.shadow),
         }
     }
 }
