@@ -46,6 +46,7 @@ fn generate(protos: &Path, out: &Path) -> anyhow::Result<()> {
         .build_transport(false)
         .emit_rerun_if_changed(false)
         .bytes(".palisade.config.v1.Config.proxy_config")
+        .bytes(".palisade.telemetry.v1.Batch.report")
         .out_dir(out)
         .compile_fds(descriptors)
         .context("generating code")

@@ -24,6 +24,7 @@ mod roots;
 mod run;
 mod server;
 mod streams;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod webhooks;

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub(crate) refused_objects: Counter,
     pub(crate) key_fetches: Counter,
     pub(crate) failed_key_fetches: Counter,
+    pub(crate) reports: Counter,
+    pub(crate) refused_reports: Counter,
     convergence: [Counter; BOUNDS.len()],
     convergence_count: Counter,
     convergence_micros: Counter,
@@ -112,6 +114,8 @@ impl Metrics {
                 "Key sets that could not be fetched.",
                 &self.failed_key_fetches,
             ),
+            ("palisade_reports_total", "Reports of sidecars.", &self.reports),
+            ("palisade_reports_refused_total", "Reports refused.", &self.refused_reports),
         ] {
             family(&mut out, name, "counter", help);
             line(&mut out, name, "", counter.value());

@@ -5,17 +5,20 @@
 //! `resourceVersion` that the API returned (`absent` after a deletion), whether that version, or a
 //! later one, is in force in every sidecar. With `waitMs` the answer comes when it is yes, when that
 //! version can't be used, or after that time.
+//!
+//! `/debug/telemetry` never ends: a line of JSON for each report of a sidecar.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
     extract::{Path, Query, Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use palisade_telemetry::{Exposition, write_process};
 use palisade_types::WorkloadRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,6 +32,7 @@ use crate::{
     fleet::{Fleet, SidecarStatus},
     index::{Published, Stored},
     metrics::{Gauges, Metrics},
+    telemetry::TelemetryFeed,
 };
 
 /// What is asked about.
@@ -37,6 +41,7 @@ pub(crate) struct Monitoring {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) telemetry: TelemetryFeed,
 }
 
 impl Monitoring {
@@ -46,6 +51,7 @@ impl Monitoring {
             .route("/debug/generation", get(on_generation))
             .route("/debug/in-force", get(on_in_force))
             .route("/debug/config/{namespace}/{pod}", get(on_config))
+            .route("/debug/telemetry", get(on_telemetry))
             .route_layer(middleware::from_fn(local_only));
         Router::new()
             .route("/metrics", get(on_metrics))
@@ -79,14 +85,17 @@ async fn local_only(
 async fn on_metrics(State(monitoring): State<Monitoring>) -> String {
     let published = monitoring.published();
     let sidecars = monitoring.fleet.status(&published);
-    monitoring.metrics.render(Gauges {
+    let mut process = Exposition::default();
+    write_process(&mut process);
+    let own = monitoring.metrics.render(Gauges {
         connected: monitoring.fleet.connected(),
         synced: sidecars.iter().filter(|it| it.is_synced()).count(),
         workloads: published.changed_in.len(),
         services: published.services,
         generation: published.snapshot.generation(),
         unusable_objects: published.seen.values().filter(|it| it.refused.is_some()).count(),
-    })
+    });
+    own + &process.finish()
 }
 
 async fn on_ready(State(monitoring): State<Monitoring>) -> (StatusCode, String) {
@@ -161,6 +170,13 @@ async fn on_config(
     match monitoring.published().snapshot.proxy_config(&WorkloadRef::new(namespace, pod)) {
         Some(config) => Json(config).into_response(),
         None => (StatusCode::NOT_FOUND, "no such pod with a sidecar\n").into_response(),
+    }
+}
+
+async fn on_telemetry(State(monitoring): State<Monitoring>) -> Response {
+    match monitoring.telemetry.watch() {
+        Some(lines) => ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many watchers\n").into_response(),
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
 use jiff::Timestamp;
 use palisade_pki::{Authority, DEFAULT_LIFETIME, IssueError};
 use palisade_tls::{HttpsAcceptor, HttpsError};
-use palisade_wire::{ca::IstioCertificateServiceServer, config::ConfigServiceServer};
+use palisade_wire::{
+    ca::IstioCertificateServiceServer, config::ConfigServiceServer,
+    telemetry::TelemetryServiceServer,
+};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -38,6 +41,7 @@ use crate::{
     roots,
     server::Server,
     streams::Streams,
+    telemetry::Telemetry,
     webhooks::Webhooks,
 };
 
@@ -151,6 +155,8 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         published.clone(),
         Arc::clone(&metrics),
     );
+    let telemetry = Telemetry::new(&gate, &published, &metrics, &shutdown);
+    let feed_of_reports = telemetry.feed.clone();
     let streams = Streams {
         gate,
         fleet: Arc::clone(&fleet),
@@ -166,7 +172,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             name: "grpc",
             listener: grpc.0,
             acceptor: Some(Arc::clone(&acceptor)),
-            router: grpc_router(certificates, streams),
+            router: grpc_router(certificates, streams, telemetry),
         },
         Server {
             name: "webhooks",
@@ -183,7 +189,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             name: "monitoring",
             listener: monitoring.0,
             acceptor: None,
-            router: Monitoring { fleet, published, metrics }.router(),
+            router: Monitoring { fleet, published, metrics, telemetry: feed_of_reports }.router(),
         },
     ];
     for server in servers {
@@ -217,11 +223,17 @@ async fn listen(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), RunE
     Ok((listener, at))
 }
 
-pub(crate) fn grpc_router(certificates: Certificates, streams: Streams) -> axum::Router {
+pub(crate) fn grpc_router(
+    certificates: Certificates,
+    streams: Streams,
+    telemetry: Telemetry,
+) -> axum::Router {
     let certificates = IstioCertificateServiceServer::new(certificates)
         .max_decoding_message_size(MAX_GRPC_MESSAGE);
     let streams = ConfigServiceServer::new(streams).max_decoding_message_size(MAX_GRPC_MESSAGE);
-    Routes::new(certificates).add_service(streams).prepare().into_axum_router()
+    let telemetry = TelemetryServiceServer::new(telemetry).max_decoding_message_size(MAX_REPORT);
+    let services = Routes::new(certificates).add_service(streams).add_service(telemetry);
+    services.prepare().into_axum_router()
 }
 
 fn keys_options(options: &ControlOptions) -> keys::Settings {
@@ -278,5 +290,7 @@ async fn renew(authority: Arc<Authority>, acceptor: Arc<HttpsAcceptor>, options:
 
 /// A signing request and an acknowledgement are a few KiB.
 const MAX_GRPC_MESSAGE: usize = 64 << 10;
+/// What a sidecar says at once is bounded there.
+const MAX_REPORT: usize = 4 << 20;
 const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const LONGEST_STOP: Duration = Duration::from_secs(5);

@@ -27,6 +27,7 @@ use crate::{
     run::grpc_router,
     server::Server,
     streams::Streams,
+    telemetry::Telemetry,
 };
 
 /// A running control plane.
@@ -61,6 +62,8 @@ impl Control {
             published.clone(),
             Arc::clone(&metrics),
         );
+        let telemetry = Telemetry::new(&gate, &published, &metrics, &shutdown);
+        let feed_of_reports = telemetry.feed.clone();
         let streams = Streams {
             gate,
             fleet: Arc::clone(&fleet),
@@ -70,12 +73,16 @@ impl Control {
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };
-        let monitoring =
-            Monitoring { fleet: Arc::clone(&fleet), published: published.clone(), metrics }
-                .router();
+        let monitoring = Monitoring {
+            fleet: Arc::clone(&fleet),
+            published: published.clone(),
+            metrics,
+            telemetry: feed_of_reports,
+        }
+        .router();
         let mut addresses = Vec::new();
         for (name, router) in
-            [("grpc", grpc_router(certificates, streams)), ("monitoring", monitoring)]
+            [("grpc", grpc_router(certificates, streams, telemetry)), ("monitoring", monitoring)]
         {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());

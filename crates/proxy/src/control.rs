@@ -1,4 +1,4 @@
-//! Talking to the control plane: certificates and configurations, over TLS that it must prove itself in.
+//! Talking to the control plane: certificates, configurations and reports, over TLS that it must prove itself in.
 //! Whatever fails is tried again; what is in force stays in force meanwhile.
 
 use std::{
@@ -26,6 +26,7 @@ pub(crate) use configs::follow_configs;
 
 mod certificates;
 mod configs;
+mod reports;
 
 /// How often a silent connection is tested, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -60,7 +60,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: Socket
         },
     };
     let (mut stream, speech) = match admission {
-        Admission::Reset => return connection.refuse(&worker, &tcp),
+        Admission::Reset => {
+            let plaintext = matches!(hello, detect::Hello::Plaintext);
+            let reason = if plaintext { peer::PLAINTEXT } else { peer::FOREIGN_TLS };
+            return connection.refuse(&worker, &tcp, reason);
+        }
         Admission::Plain(speech) => (Stream::Plain(tcp), speech),
         Admission::HandOn => (Stream::Plain(tcp), Speech::Tcp),
         Admission::MutualTls(speech) => {
@@ -115,7 +119,7 @@ impl session::Session for Session<'_> {
         let mut judged = judge::request(worker, connection, scratch, client.received.bytes());
         match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
             Verdict::Cut => {
-                connection.refuse(worker, client.stream.tcp());
+                connection.refuse(worker, client.stream.tcp(), peer::PLAINTEXT);
                 After::Cut
             }
             Verdict::Answer(answer) => {

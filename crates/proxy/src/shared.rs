@@ -7,7 +7,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use palisade_model::ProxyConfig;
 use palisade_telemetry::{
-    AccessLogSender, DecisionLog, DecisionRecord, Exposition, MetricLimits, Metrics,
+    AccessLogSender, DecisionLog, DecisionRecord, Exposition, MetricLimits, Metrics, write_process,
 };
 use palisade_tls::{CredentialStore, Generation, GenerationError, Settings};
 use parking_lot::Mutex;
@@ -171,6 +171,7 @@ impl Shared {
     pub(crate) fn metrics_text(&self) -> Bytes {
         let mut out = Exposition::default();
         self.metrics.write(&mut out);
+        write_process(&mut out);
         out.finish().into()
     }
 

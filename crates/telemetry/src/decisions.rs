@@ -1,5 +1,6 @@
 //! The last decisions of a sidecar, kept to be asked for by request id: which policy and rule decided, when and
-//! on which grounds. Only the admin port shows them; no response ever does.
+//! on which grounds. The admin port shows them, and reports carry examples of the denials; no response ever
+//! does.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -7,6 +8,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{clock::UnixMillis, metrics::Dropped};
+
+mod denials;
+
+pub(crate) use denials::Denials;
 
 /// One decision as it happens.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +106,7 @@ pub struct DecisionDestination {
 #[derive(Debug)]
 pub struct DecisionLog {
     rings: Vec<Arc<Mutex<Ring>>>,
+    pub(crate) denials: Arc<Denials>,
     dropped: Dropped,
 }
 
@@ -108,6 +114,7 @@ pub struct DecisionLog {
 #[derive(Clone, Debug)]
 pub struct DecisionSender {
     ring: Arc<Mutex<Ring>>,
+    denials: Arc<Denials>,
     dropped: Dropped,
 }
 
@@ -148,6 +155,7 @@ impl DecisionLog {
         let ring = || Ring { slots: VecDeque::new(), capacity: (capacity / workers).max(1) };
         Self {
             rings: (0..workers).map(|_| Arc::new(Mutex::new(ring()))).collect(),
+            denials: Arc::new(Denials::new(Arc::clone(&dropped.denials))),
             dropped: dropped.clone(),
         }
     }
@@ -155,8 +163,11 @@ impl DecisionLog {
     /// A sender for each worker.
     #[must_use]
     pub fn senders(&self) -> Vec<DecisionSender> {
-        let sender =
-            |ring| DecisionSender { ring: Arc::clone(ring), dropped: self.dropped.clone() };
+        let sender = |ring| DecisionSender {
+            ring: Arc::clone(ring),
+            denials: Arc::clone(&self.denials),
+            dropped: self.dropped.clone(),
+        };
         self.rings.iter().map(sender).collect()
     }
 
@@ -177,6 +188,9 @@ impl DecisionLog {
 impl DecisionSender {
     /// Keeps a decision.
     pub fn record(&self, decided: &Decided<'_>) {
+        if decided.verdict == "deny" {
+            self.denials.keep(decided);
+        }
         let mut ring = self.ring.lock();
         let reused = if ring.slots.len() < ring.capacity { None } else { ring.slots.pop_front() };
         if reused.is_some() {
@@ -221,11 +235,9 @@ impl Slot {
     fn record(&self) -> DecisionRecord {
         let [request_id, principal, method, path, policy] = self.texts();
         let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let mut time = String::new();
-        self.time.write(&mut time);
         DecisionRecord {
             request_id: request_id.to_owned(),
-            time,
+            time: self.time.to_string(),
             direction: self.direction,
             source: DecisionSource {
                 principal: optional(principal),
@@ -256,7 +268,12 @@ fn cut(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn decided<'a>(request_id: &'a str, path: &'a str, millis: u64) -> Decided<'a> {
+    /// A denial of a class of its own.
+    pub(super) fn denied_by(policy: &str, millis: u64) -> Decided<'_> {
+        Decided { policy, ..decided("", "/", millis) }
+    }
+
+    pub(super) fn decided<'a>(request_id: &'a str, path: &'a str, millis: u64) -> Decided<'a> {
         Decided {
             request_id,
             time: UnixMillis(millis),

@@ -12,11 +12,15 @@ mod decisions;
 mod digits;
 mod edge;
 mod exposition;
+mod handshakes;
 mod labels;
 mod metrics;
+mod process;
 mod report;
+mod reports;
 mod request_id;
 mod scrape;
+mod totals;
 
 pub use access_log::{AccessLogEntry, AccessLogSender, AccessLogWriter};
 pub use clock::UnixMillis;
@@ -26,13 +30,16 @@ pub use decisions::{
 };
 pub use edge::{DecisionLabels, EdgeMetrics, Mode, RequestSize, Verdict};
 pub use exposition::{CONTENT_TYPE, Exposition, Kind, Labels};
+pub use handshakes::RefusedCaller;
 pub use labels::{
     Edge, Outcome, Party, Reporter, RequestProtocol, ResponseFlags, Security, Service, UNKNOWN,
     UnknownFlag,
 };
 pub use metrics::{Dropped, MetricLimits, Metrics, Shard};
+pub use process::write_process;
 pub use report::{
     CertificateState, ConnectionDelta, DURATION_BOUNDS_US, DecisionDelta, EdgeReport, FeedLine,
     Lost, RejectedHandshake, Report, ReportingWorkload, RequestDelta, WorkloadReport,
 };
+pub use reports::{InForce, Reports};
 pub use request_id::{RequestId, RequestIds};

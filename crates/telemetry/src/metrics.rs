@@ -1,7 +1,7 @@
 //! All metrics of one sidecar: a shard per worker for what happens per request, plain numbers for the rest.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::{
     cells::Counter,
     edge::{Budget, EdgeCells, EdgeMetrics},
+    handshakes::{Handshakes, RefusedCaller},
     labels::Edge,
 };
 
@@ -36,7 +37,7 @@ impl Default for MetricLimits {
 pub struct Metrics {
     limits: MetricLimits,
     pub(crate) shards: Mutex<Vec<Arc<ShardCells>>>,
-    pub(crate) handshakes_rejected: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) handshakes: Handshakes,
     pub(crate) certificate_expiry: AtomicU64,
     pub(crate) config_generation: AtomicU64,
     pub(crate) configs_rejected: Counter,
@@ -48,6 +49,8 @@ pub struct Metrics {
 pub struct Dropped {
     pub(crate) access_log: Arc<Counter>,
     pub(crate) decisions: Arc<Counter>,
+    pub(crate) denials: Arc<Counter>,
+    pub(crate) reports: Arc<Counter>,
 }
 
 /// The metrics of one worker. Cloning is cheap, but a shard should stay on its worker.
@@ -81,9 +84,9 @@ impl Metrics {
         Shard { cells, edges: self.limits.edges }
     }
 
-    /// Counts a handshake that was refused, for one of a fixed set of reasons.
-    pub fn handshake_rejected(&self, reason: &'static str) {
-        *self.handshakes_rejected.lock().entry(reason).or_default() += 1;
+    /// Counts and remembers a caller that was refused before any policy was asked.
+    pub fn caller_refused(&self, caller: &RefusedCaller) {
+        self.handshakes.refused(caller);
     }
 
     /// Sets when the current certificate expires (Unix time).

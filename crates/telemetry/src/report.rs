@@ -1,6 +1,6 @@
 //! What a sidecar tells the control plane, and the control plane those who watch the mesh: who talked to whom
 //! and how it ended, as differences since the report before; each kind of denial with examples; each caller
-//! that got no further than the handshake.
+//! that got no further than the handshake. A report is made by [`crate::Reports`].
 
 use std::net::{IpAddr, SocketAddr};
 

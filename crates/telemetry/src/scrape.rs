@@ -8,11 +8,8 @@ use crate::{
     exposition::{Exposition, Kind, Labels},
     labels::{Edge, Outcome, ResponseFlags},
     metrics::Metrics,
+    totals::{ConnectionTotals, RequestTotals, Totals},
 };
-
-mod totals;
-
-use totals::{ConnectionTotals, RequestTotals, Totals};
 
 impl Metrics {
     /// Writes all metrics.
@@ -28,11 +25,11 @@ impl Metrics {
     fn write_handshakes(&self, out: &mut Exposition) {
         let name = "palisade_handshakes_rejected_total";
         out.family(name, Kind::Counter, "TLS handshakes that this sidecar refused.");
-        for (reason, count) in self.handshakes_rejected.lock().iter() {
+        self.handshakes.for_each(|reason, count| {
             let mut labels = Labels::default();
             labels.push("reason", reason);
             out.sample(name, &labels, count);
-        }
+        });
     }
 
     fn write_numbers(&self, lost: u64, out: &mut Exposition) {
@@ -66,6 +63,24 @@ impl Metrics {
                 Kind::Counter,
                 "Decision records that newer ones replaced.",
                 self.dropped.decisions.value(),
+            ),
+            (
+                "palisade_denial_records_dropped_total",
+                Kind::Counter,
+                "Denials that no report has a record of.",
+                self.dropped.denials.value(),
+            ),
+            (
+                "palisade_refused_callers_dropped_total",
+                Kind::Counter,
+                "Refused callers that no report names.",
+                self.handshakes.lost(),
+            ),
+            (
+                "palisade_reports_dropped_total",
+                Kind::Counter,
+                "Reports that the control plane could not take.",
+                self.dropped.reports.value(),
             ),
             (
                 "palisade_metric_samples_dropped_total",
@@ -207,7 +222,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::UnixMillis,
         edge::{DecisionLabels, RequestSize},
+        handshakes::RefusedCaller,
         labels::{Party, Reporter, RequestProtocol, Security, Service},
         metrics::MetricLimits,
     };
@@ -311,8 +328,14 @@ mod tests {
             policy: "",
             rule: None,
         });
-        metrics.handshake_rejected("untrusted_issuer");
-        metrics.handshake_rejected("untrusted_issuer");
+        for port in [1, 2] {
+            metrics.caller_refused(&RefusedCaller {
+                time: UnixMillis(0),
+                source: ([10, 0, 0, 1], port).into(),
+                destination: ([10, 0, 0, 2], 80).into(),
+                reason: "untrusted_issuer",
+            });
+        }
         metrics.set_certificate_expiry(1_700_000_000);
         metrics.set_config_generation(42);
         metrics.config_rejected();

@@ -24,6 +24,15 @@ pub mod config {
     };
 }
 
+/// Reports of sidecars (`palisade.telemetry.v1`): batches in, acknowledgements out.
+pub mod telemetry {
+    pub use crate::telemetry_generated::{
+        Ack, Batch,
+        telemetry_service_client::TelemetryServiceClient,
+        telemetry_service_server::{TelemetryService, TelemetryServiceServer},
+    };
+}
+
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -46,18 +55,31 @@ mod ca_generated;
 #[path = "generated/palisade.config.v1.rs"]
 mod config_generated;
 
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+#[path = "generated/palisade.telemetry.v1.rs"]
+mod telemetry_generated;
+
 #[cfg(test)]
 mod tests {
     use tonic::server::NamedService;
 
-    use crate::{ca, config};
+    use crate::{ca, config, telemetry};
 
     #[test]
     fn services_have_the_names_that_clients_call() {
         struct None;
         type Ca = ca::IstioCertificateServiceServer<None>;
         type Config = config::ConfigServiceServer<None>;
+        type Telemetry = telemetry::TelemetryServiceServer<None>;
         assert_eq!(<Ca as NamedService>::NAME, "istio.v1.auth.IstioCertificateService");
         assert_eq!(<Config as NamedService>::NAME, "palisade.config.v1.ConfigService");
+        assert_eq!(<Telemetry as NamedService>::NAME, "palisade.telemetry.v1.TelemetryService");
     }
 }

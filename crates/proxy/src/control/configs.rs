@@ -1,5 +1,5 @@
 //! The stream of configurations: each is put in force and acknowledged, or refused with the reason, in which
-//! case the last good one stays.
+//! case the last good one stays. Reports go out on the same connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +10,10 @@ use palisade_wire::config::{
 use thiserror::Error;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tracing::{error, info, warn};
 
-use super::{Backoff, ControlError, authorized, connect};
+use super::{Backoff, ControlError, authorized, connect, reports::Reporter};
 use crate::{
     ControlPlane,
     active::Active,
@@ -41,8 +42,9 @@ enum Refused {
 /// Follows the stream, and connects again whenever it ends, for ever.
 pub(crate) async fn follow_configs(control: ControlPlane, shared: Arc<Shared>) {
     let mut backoff = Backoff::up_to(LONGEST_BACKOFF);
+    let mut reporter = Reporter::new(control.clone(), Arc::clone(&shared));
     loop {
-        match follow(&control, &shared, &mut backoff).await {
+        match follow(&control, &shared, &mut reporter, &mut backoff).await {
             Ok(()) => info!("the config stream has ended, connecting again"),
             Err(error) => warn!(%error, "no config stream, connecting again"),
         }
@@ -53,9 +55,22 @@ pub(crate) async fn follow_configs(control: ControlPlane, shared: Arc<Shared>) {
 async fn follow(
     control: &ControlPlane,
     shared: &Shared,
+    reporter: &mut Reporter,
     backoff: &mut Backoff,
 ) -> Result<(), ControlError> {
     let channel = connect(control).await?;
+    tokio::select! {
+        ended = receive(control, shared, channel.clone(), backoff) => ended,
+        never = reporter.report(&channel) => match never {},
+    }
+}
+
+async fn receive(
+    control: &ControlPlane,
+    shared: &Shared,
+    channel: Channel,
+    backoff: &mut Backoff,
+) -> Result<(), ControlError> {
     let (answers, messages) = mpsc::channel(4);
     let subscribe = Subscribe {
         namespace: control.namespace.clone(),

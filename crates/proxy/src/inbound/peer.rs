@@ -7,7 +7,7 @@ use std::{
 };
 
 use palisade_policy::{Attributes, Http};
-use palisade_telemetry::ResponseFlags;
+use palisade_telemetry::{RefusedCaller, ResponseFlags};
 use palisade_tls::{Generation, HandshakeReason, Peer};
 use palisade_types::MtlsMode;
 use tokio::net::TcpStream;
@@ -90,12 +90,13 @@ impl Connection {
         }
     }
 
-    /// Resets a connection that no filter chain of Istio's would take.
-    pub(crate) fn refuse(&self, worker: &Worker, tcp: &TcpStream) {
+    /// Resets a connection that no filter chain of Istio's would take, for a reason in one word.
+    pub(crate) fn refuse(&self, worker: &Worker, tcp: &TcpStream, reason: &'static str) {
         socket::reset(tcp);
-        worker.shared.metrics.handshake_rejected("filter_chain_not_found");
+        let since = report::Since::now();
+        self.tell_refused(worker, since, reason);
         worker.tell_connection(&report::Connection {
-            since: report::Since::now(),
+            since,
             source: self.source,
             destination: self.destination,
             server_name: &self.server_name,
@@ -106,6 +107,15 @@ impl Connection {
             termination: "",
             upstream_failure: "",
             bytes: (0, 0),
+        });
+    }
+
+    fn tell_refused(&self, worker: &Worker, since: report::Since, reason: &'static str) {
+        worker.shared.metrics.caller_refused(&RefusedCaller {
+            time: since.time,
+            source: self.source,
+            destination: self.destination,
+            reason,
         });
     }
 
@@ -123,6 +133,12 @@ impl Connection {
         self.identities = peer.identities;
     }
 }
+
+/// Why a caller without TLS is refused.
+pub(crate) const PLAINTEXT: &str = "plaintext";
+
+/// Why a caller is refused whose TLS is not the mesh's.
+pub(crate) const FOREIGN_TLS: &str = "foreign_tls";
 
 /// The mTLS handshake, which only a client of the mesh survives. `received` begins with its ClientHello.
 pub(crate) async fn handshake(
@@ -143,7 +159,7 @@ pub(crate) async fn handshake(
             Some(Stream::Tls(Box::new(stream)))
         }
         Err(error) => {
-            worker.shared.metrics.handshake_rejected(error.reason.as_str());
+            connection.tell_refused(worker, report::Since::now(), error.reason.as_str());
             let source = connection.source;
             if error.reason == HandshakeReason::Io {
                 debug!(%source, %error, "handshake broke off");

@@ -4,12 +4,16 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use palisade_telemetry::{RefusedCaller, Report, UnixMillis};
 use palisade_tls::{HttpsAcceptor, TlsStream};
 use palisade_wire::{
     ca::{
@@ -17,6 +21,7 @@ use palisade_wire::{
         IstioCertificateServiceServer,
     },
     config::{ClientMessage, Config, ConfigService, ConfigServiceServer, Message},
+    telemetry::{Ack, Batch, TelemetryService, TelemetryServiceServer},
 };
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
@@ -26,7 +31,7 @@ use tokio::{
     sync::{broadcast, mpsc},
     task::JoinHandle,
 };
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
 
 use super::support::{BACKEND, Mesh, Server, until};
@@ -92,6 +97,32 @@ async fn certificates_are_renewed_with_a_fresh_key() {
     assert!(requests[0] != requests[1] && requests[1] != requests[2]);
 }
 
+#[tokio::test]
+async fn what_the_control_plane_did_not_take_is_told_again_when_it_is_back() {
+    let mut world = World::new().await;
+    world.takes_reports.store(false, Relaxed);
+    let _tasks = world.start_sidecar();
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    let refused = |port: u16| RefusedCaller {
+        time: UnixMillis(0),
+        source: ([10, 0, 0, 1], port).into(),
+        destination: ([10, 0, 0, 2], 80).into(),
+        reason: "plaintext",
+    };
+    let first = world.reported().await;
+    world.shared.metrics.caller_refused(&refused(1));
+    world.hang_up();
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    assert_eq!(world.reported().await, first, "the same report, on a new connection");
+    world.shared.metrics.caller_refused(&refused(2));
+    world.takes_reports.store(true, Relaxed);
+    world.hang_up();
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    assert_eq!(world.reported().await, first);
+    let second = world.reported().await;
+    assert_eq!((second.sequence, second.handshakes[0].count), (first.sequence + 1, 2));
+}
+
 /// A control plane, and a sidecar's state without its workers.
 struct World {
     shared: Arc<Shared>,
@@ -99,6 +130,8 @@ struct World {
     heard: mpsc::Receiver<String>,
     said: broadcast::Sender<Option<Config>>,
     requests: Arc<Mutex<Vec<String>>>,
+    reports: mpsc::Receiver<Report>,
+    takes_reports: Arc<AtomicBool>,
     _files: [NamedTempFile; 2],
 }
 
@@ -117,12 +150,16 @@ impl World {
         let (hear, heard) = mpsc::channel(16);
         let (said, _) = broadcast::channel(16);
         let requests = Arc::new(Mutex::new(Vec::new()));
+        let (told, reports) = mpsc::channel(64);
+        let takes_reports = Arc::new(AtomicBool::new(true));
         let plane = Plane {
             mesh: Arc::new(mesh),
             lifetime,
             requests: Arc::clone(&requests),
             hear,
             say: said.clone(),
+            told,
+            takes_reports: Arc::clone(&takes_reports),
         };
         let acceptor =
             HttpsAcceptor::new(&server.certificate_pem, &server.key_pem, None, &["h2"]).unwrap();
@@ -139,7 +176,7 @@ impl World {
         };
         let listen = Listen::default();
         let shared = Arc::new(Shared::new(1, listen, OriginalDestination::Redirect));
-        Self { shared, control, heard, said, requests, _files: files }
+        Self { shared, control, heard, said, requests, reports, takes_reports, _files: files }
     }
 
     fn start_sidecar(&self) -> [Task; 2] {
@@ -165,6 +202,10 @@ impl World {
 
     async fn heard(&mut self) -> String {
         tokio::time::timeout(super::support::DEADLINE, self.heard.recv()).await.unwrap().unwrap()
+    }
+
+    async fn reported(&mut self) -> Report {
+        tokio::time::timeout(super::support::DEADLINE, self.reports.recv()).await.unwrap().unwrap()
     }
 
     fn generation(&self) -> u64 {
@@ -194,6 +235,8 @@ struct Plane {
     requests: Arc<Mutex<Vec<String>>>,
     hear: mpsc::Sender<String>,
     say: broadcast::Sender<Option<Config>>,
+    told: mpsc::Sender<Report>,
+    takes_reports: Arc<AtomicBool>,
 }
 
 impl Plane {
@@ -211,6 +254,7 @@ impl Plane {
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(IstioCertificateServiceServer::new(self.clone()))
+                .add_service(TelemetryServiceServer::new(self.clone()))
                 .add_service(ConfigServiceServer::new(self))
                 .serve_with_incoming(ReceiverStream::new(incoming)),
         );
@@ -274,6 +318,25 @@ impl ConfigService for Plane {
             }
         });
         Ok(Response::new(ReceiverStream::new(configs)))
+    }
+}
+
+#[tonic::async_trait]
+impl TelemetryService for Plane {
+    type ReportStream = Pin<Box<dyn Stream<Item = Result<Ack, Status>> + Send>>;
+
+    async fn report(
+        &self,
+        request: Request<Streaming<Batch>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        assert!(is_authorized(&request));
+        let plane = self.clone();
+        let acks = request.into_inner().filter_map(move |batch| {
+            let Batch { sequence, report } = batch.ok()?;
+            let _ = plane.told.try_send(serde_json::from_slice(&report).unwrap());
+            plane.takes_reports.load(Relaxed).then_some(Ok(Ack { sequence }))
+        });
+        Ok(Response::new(Box::pin(acks)))
     }
 }
 

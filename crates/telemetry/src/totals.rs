@@ -10,32 +10,32 @@ use crate::{
 };
 
 /// What all shards counted, by labels.
-#[derive(Default)]
-pub(super) struct Totals {
-    pub(super) requests: BTreeMap<(Edge, Outcome), RequestTotals>,
-    pub(super) connections: BTreeMap<(Edge, ResponseFlags), ConnectionTotals>,
-    pub(super) decisions: BTreeMap<(Edge, DecisionKey), u64>,
-    pub(super) lost: u64,
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) requests: BTreeMap<(Edge, Outcome), RequestTotals>,
+    pub(crate) connections: BTreeMap<(Edge, ResponseFlags), ConnectionTotals>,
+    pub(crate) decisions: BTreeMap<(Edge, DecisionKey), u64>,
+    pub(crate) lost: u64,
 }
 
-#[derive(Default)]
-pub(super) struct RequestTotals {
-    pub(super) duration: Distribution,
-    pub(super) request_bytes: Distribution,
-    pub(super) response_bytes: Distribution,
+#[derive(Debug, Default)]
+pub(crate) struct RequestTotals {
+    pub(crate) duration: Distribution,
+    pub(crate) request_bytes: Distribution,
+    pub(crate) response_bytes: Distribution,
 }
 
-#[derive(Default)]
-pub(super) struct ConnectionTotals {
-    pub(super) opened: u64,
-    pub(super) closed: u64,
-    pub(super) sent: u64,
-    pub(super) received: u64,
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionTotals {
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
 }
 
 impl Totals {
     /// What all shards of `metrics` hold together.
-    pub(super) fn of(metrics: &Metrics) -> Self {
+    pub(crate) fn of(metrics: &Metrics) -> Self {
         let mut totals = Self::default();
         for shard in metrics.shards.lock().iter() {
             totals.lost += shard.budget.lost.value();
