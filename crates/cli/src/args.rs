@@ -75,6 +75,9 @@ pub enum Command {
     /// Print the path of the kubeconfig of the mesh of this machine
     #[command(after_help = "Example:\n  export KUBECONFIG=$(palisade kubeconfig)")]
     Kubeconfig,
+    /// Print a configuration with which a Prometheus on this machine scrapes the mesh of this machine
+    #[command(after_help = PROMETHEUS_EXAMPLES)]
+    PrometheusConfig(PrometheusConfigArgs),
     /// Print versions of this binary, the control plane and the sidecars
     Version(OutputArgs),
     /// Run the control plane (started by `up`, or in a cluster by its Deployment)
@@ -107,6 +110,9 @@ pub struct UpArgs {
     /// Port of the Kubernetes API on 127.0.0.1; 0 takes a free one (default: 6443, or a free one)
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,
+    /// Port of the metrics on 127.0.0.1; 0 takes a free one (default: 15020, or a free one)
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
     /// Lifetime of workload certificates, such as 24h, 30m or 90s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
@@ -259,6 +265,17 @@ pub enum TestFormat {
     Json,
     /// JUnit XML, for CI.
     Junit,
+}
+
+/// `prometheus-config`.
+#[derive(Args, Clone, Debug)]
+pub struct PrometheusConfigArgs {
+    /// How often is scraped
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
+    pub scrape_interval: std::time::Duration,
+    /// Where the Prometheus finds the token, if not in the state directory, which only its owner reads
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// `describe`.
@@ -421,6 +438,15 @@ Examples:
   palisade apply manifests/
   palisade apply --wait -f policy.yaml
   cat policy.yaml | palisade apply -f -";
+
+const PROMETHEUS_EXAMPLES: &str = "\
+Examples:
+  palisade prometheus-config > prometheus.yml
+  prometheus --config.file prometheus.yml
+
+A Prometheus that runs under another user can't read the state directory. Give it a copy of the token:
+  install -m 0640 -g prometheus \"$STATE/metrics-token\" /etc/prometheus/palisade-token
+  palisade prometheus-config --token-file /etc/prometheus/palisade-token";
 
 const EXEC_EXAMPLES: &str = "\
 Examples:

@@ -8,6 +8,7 @@ mod down;
 mod exec;
 mod explain;
 mod logs;
+mod prometheus_config;
 mod proxy_status;
 mod ready;
 mod status;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         Command::Explain(args) => return explain::run(&cli.target, &args, out).await,
         Command::Test(args) if args.offline => return test::run_offline(&args, out),
         Command::Status(args) => return status::run(&cli.target, &state, &args, out).await,
+        Command::PrometheusConfig(args) => return prometheus_config::run(&state, &args, out),
         Command::Version(args) => return version::run(&cli.target, &args, out).await,
         _ => {}
     }

@@ -70,6 +70,18 @@ impl StateDir {
         self.0.join(format!("{component}.kubeconfig"))
     }
 
+    /// Address of the metrics port, as a URL.
+    #[must_use]
+    pub fn metrics_url(&self) -> PathBuf {
+        self.0.join("metrics-url")
+    }
+
+    /// What a Prometheus must show at the metrics port.
+    #[must_use]
+    pub fn metrics_token(&self) -> PathBuf {
+        self.0.join("metrics-token")
+    }
+
     /// Socket of the node's exec and log service.
     #[must_use]
     pub fn kubelet_socket(&self) -> PathBuf {

@@ -24,6 +24,7 @@ mod logs;
 mod pod;
 mod probe;
 mod sandbox;
+mod scrape;
 mod services;
 mod shim;
 mod spec;
@@ -31,7 +32,13 @@ mod state;
 mod status;
 mod volumes;
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::{
     Client, Config,
@@ -50,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use cgroup::Cgroups;
 pub use internal::run_internal;
+pub use scrape::{MetricsPort, serve_metrics};
 
 use crate::{
     address::Addresses, cluster::Cluster, context::Context, events::Events, live::LiveContainers,
@@ -108,7 +116,7 @@ pub enum NodeError {
 /// When the API server can't be reached at the start, the kubelet socket or the DNS port can't be
 /// bound, or the state directory can't be written.
 pub async fn run(options: NodeOptions, shutdown: CancellationToken) -> Result<(), NodeError> {
-    let client = client(&options).await?;
+    let client = client(&options.kubeconfig).await?;
     run_with(client, options, shutdown).await
 }
 
@@ -162,11 +170,9 @@ async fn run_with(
     Ok(())
 }
 
-async fn client(options: &NodeOptions) -> Result<Client, NodeError> {
-    let failed =
-        |reason: String| NodeError::Kubeconfig { path: options.kubeconfig.clone(), reason };
-    let kubeconfig =
-        Kubeconfig::read_from(&options.kubeconfig).map_err(|error| failed(error.to_string()))?;
+async fn client(path: &Path) -> Result<Client, NodeError> {
+    let failed = |reason: String| NodeError::Kubeconfig { path: path.to_owned(), reason };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.to_string()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| failed(error.to_string()))?;

@@ -4,6 +4,7 @@ mod control;
 mod doctor;
 mod format;
 mod machine;
+mod metrics;
 mod network;
 mod request;
 mod sidecar;

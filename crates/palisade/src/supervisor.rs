@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{end_on_signal, log_to},
+    metrics,
     stage::{Stage, StageSender},
 };
 
@@ -46,6 +47,9 @@ pub(crate) struct SupervisorArgs {
     /// Port of the API on the host's loopback; without it 6443, or a free one if that is taken.
     #[arg(long)]
     pub(crate) api_port: Option<u16>,
+    /// Port of the metrics on the host's loopback; without it 15020, or a free one if that is taken.
+    #[arg(long)]
+    pub(crate) metrics_port: Option<u16>,
     /// Lifetime of workload certificates in seconds.
     #[arg(long)]
     pub(crate) svid_ttl: u64,
@@ -83,6 +87,9 @@ impl SupervisorArgs {
         if let Some(port) = self.api_port {
             option("--api-port", port.to_string().into());
         }
+        if let Some(port) = self.metrics_port {
+            option("--metrics-port", port.to_string().into());
+        }
         if self.verbose {
             line.push("--verbose".into());
         }
@@ -115,7 +122,8 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 
 fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     palisade_sys::enter_supervisor()?;
-    let host = listen_on_host(args.api_port)?;
+    let host = listen_on_host(args.api_port, DEFAULT_API_PORT, "--api-port")?;
+    let metrics = metrics::listen(args.metrics_port)?;
     let egress = match args.egress {
         palisade_cli::Egress::None => Egress::Refused,
         palisade_cli::Egress::Host => Egress::Host,
@@ -131,7 +139,8 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     };
     runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
     let (done, ended) = tokio::sync::oneshot::channel();
-    let mesh = Mesh { args: args.clone(), fabric, resolver, host, shutdown: shutdown.clone() };
+    let (args, shutdown) = (args.clone(), shutdown.clone());
+    let mesh = Mesh { args, fabric, resolver, host, metrics, shutdown };
     let stages = stages.try_clone()?;
     std::thread::Builder::new().name("mesh".to_owned()).spawn(move || {
         // The receiver waits for as long as this thread lives.
@@ -164,6 +173,7 @@ struct Mesh {
     fabric: Fabric,
     resolver: Option<Resolver>,
     host: TcpListener,
+    metrics: TcpListener,
     shutdown: CancellationToken,
 }
 
@@ -192,6 +202,7 @@ impl Mesh {
         let api_shutdown = CancellationToken::new();
         let (listeners, until) = (vec![self.host, inside], api_shutdown.clone());
         let serving = tokio::spawn(async move { api.serve(listeners, until).await });
+        metrics::serve(self.metrics, &state, self.shutdown.clone())?;
         stages.reached(Stage::Api(port))?;
 
         let controllers = state.component_kubeconfig("controllers");
@@ -336,19 +347,21 @@ async fn control_ready(shutdown: &CancellationToken) -> Result<()> {
     Ok(())
 }
 
-fn listen_on_host(port: Option<u16>) -> Result<TcpListener> {
+/// Listens on a port of the host's loopback, which `option` chooses: the one wanted, or the usual one, or any
+/// if that is taken.
+pub(crate) fn listen_on_host(wanted: Option<u16>, usual: u16, option: &str) -> Result<TcpListener> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let listener = match port {
+    let listener = match wanted {
         Some(port) => bind(port).with_context(|| {
-            format!("listen on 127.0.0.1:{port}: choose another port with --api-port")
+            format!("listen on 127.0.0.1:{port}: choose another port with {option}")
         })?,
-        None => bind(DEFAULT_API_PORT).or_else(|_| bind(0)).context("listen on 127.0.0.1")?,
+        None => bind(usual).or_else(|_| bind(0)).context("listen on 127.0.0.1")?,
     };
     Ok(listener)
 }
 
 /// Writes credentials, readable by the owner alone, as a whole.
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     let fresh = path.with_extension("new");
     let write = || {
@@ -362,7 +375,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 
 /// The API's usual port.
 pub(crate) const DEFAULT_API_PORT: u16 = 6443;
-const MONITORING_PORT: u16 = 15014;
+/// Port of the control plane's metrics and status.
+pub(crate) const MONITORING_PORT: u16 = 15014;
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The API inside the mesh's own network: on loopback, which no pod can reach.
 const INSIDE: SocketAddr =

@@ -90,6 +90,8 @@ async fn live(
     let port = started(&mut stages, &mut clock, args.timeout, state).await?;
     say(&mut out, &format!("API        https://127.0.0.1:{port}"))?;
     say(&mut out, &format!("kubeconfig {}", state.kubeconfig().display()))?;
+    let metrics = fs::read_to_string(state.metrics_url()).unwrap_or_default();
+    say(&mut out, &format!("metrics    {metrics} (see `palisade prometheus-config`)"))?;
     say(&mut out, &format!("limits     {}", machine::limits(cgroups)))?;
     if args.egress == Egress::Host {
         say(&mut out, &format!("egress     {}", Style::Warning.paint(EGRESS_NOTICE)))?;
@@ -187,6 +189,7 @@ fn launch(
         state_dir: state.path().to_owned(),
         stages: socket,
         api_port: args.api_port,
+        metrics_port: args.metrics_port,
         svid_ttl: args.svid_ttl.as_secs(),
         egress: args.egress,
         verbose: args.verbose,

@@ -64,7 +64,7 @@ impl Machine {
             fabric,
             cgroups: None,
         };
-        let client = client(&options).await.unwrap();
+        let client = client(&options.kubeconfig).await.unwrap();
         let node = tokio::spawn(run(options, shutdown.clone()));
         let machine = Self { client, shutdown, node };
         let account = json!({ "metadata": { "name": "default" } });
