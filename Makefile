@@ -24,7 +24,7 @@ test-long: test ## and again as a user without privileges, all that makes a sand
 nft: ## nftables and curl, which a mesh on this machine uses
 	@command -v nft >/dev/null && command -v curl >/dev/null || scripts/install-packages nftables curl
 
-tools: ## what tests use beside that: kubectl, openssl, cargo-deny, Envoy
+tools: ## what tests use beside that: kubectl, openssl, cargo-deny, Prometheus, Envoy
 	@scripts/install-test-tools
 
 fmt: ## format the sources

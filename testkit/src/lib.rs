@@ -6,7 +6,9 @@
 mod command;
 mod mesh;
 mod outside;
+mod prometheus;
 
 pub use command::{Run, eventually, repository, tool};
 pub use mesh::{Mesh, Starting};
 pub use outside::{Outside, Server};
+pub use prometheus::Prometheus;

@@ -1,0 +1,233 @@
+//! The real Prometheus scrapes a mesh through its metrics port, and Kiali's queries give the right numbers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+use palisade_testkit::{Mesh, Prometheus, Run, eventually};
+use serde_json::Value;
+
+use crate::{BYTES, DEADLINE, FRONTEND, ORDERS, dashboard};
+
+/// How often each kind of call is made, beside the first of its kind.
+const ALLOWED: u32 = 5;
+const DENIED: u32 = 3;
+const OPAQUE: u32 = 4;
+
+/// What Kiali groups its graph by.
+const GROUP: &str = "source_cluster,source_workload_namespace,source_workload,source_canonical_service,\
+source_canonical_revision,destination_cluster,destination_service_namespace,destination_service,\
+destination_service_name,destination_workload_namespace,destination_workload,\
+destination_canonical_service,destination_canonical_revision";
+
+#[test]
+fn kialis_queries_give_the_right_numbers() {
+    let mesh = crate::mesh();
+    eventually("opaque bytes pass", DEADLINE, || match mesh.curl(FRONTEND, &[BYTES]) {
+        (0, status) if status == "200" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let config = mesh.palisade(&["prometheus-config", "--scrape-interval", "1s"]).ok();
+    let prometheus = Prometheus::start(&config);
+
+    // The first call of a kind begins its series, and no rate can see it.
+    call(&mesh, 1, 1, 1);
+    let sums = |allowed: u32, denied: u32, opaque: u32| {
+        let sums = [("200", allowed), ("403", denied)].map(|(code, count)| {
+            let of = |reporter| {
+                format!("istio_requests_total{{reporter=\"{reporter}\",response_code=\"{code}\"}}")
+            };
+            [(of("source"), count), (of("destination"), count)]
+        });
+        let opened =
+            |reporter| format!("istio_tcp_connections_opened_total{{reporter=\"{reporter}\"}}");
+        let opaque = [(opened("source"), opaque), (opened("destination"), opaque)];
+        let refused = ("palisade_handshakes_rejected_total{reason=\"plaintext\"}".to_owned(), 1);
+        sums.into_iter().flatten().chain(opaque).chain([refused]).collect::<Vec<_>>()
+    };
+    assert_eq!(mesh.curl("intruder.poc-mesh", &[ORDERS]), (56, "000".to_owned()));
+    expect(&prometheus, &sums(1, 1, 1));
+    call(&mesh, ALLOWED, DENIED, OPAQUE);
+    expect(&prometheus, &sums(1 + ALLOWED, 1 + DENIED, 1 + OPAQUE));
+
+    the_graph_shows_both_callers(&prometheus);
+    the_lock_is_closed(&prometheus);
+    health_times_and_denials(&prometheus);
+    opaque_connections(&prometheus);
+    every_target_is_up(&mesh, &prometheus);
+    dashboard::is_alive(&prometheus);
+}
+
+fn call(mesh: &Mesh, allowed: u32, denied: u32, opaque: u32) {
+    let expect = |from: &str, url: &str, status: &str, times: u32| {
+        for _ in 0..times {
+            assert_eq!(mesh.curl(from, &[url]), (0, status.to_owned()), "{from} {url}");
+        }
+    };
+    expect(FRONTEND, ORDERS, "200", allowed);
+    expect("deploy/payments.poc-mesh", ORDERS, "403", denied);
+    expect(FRONTEND, BYTES, "200", opaque);
+}
+
+/// Waits until these sums are there.
+fn expect(prometheus: &Prometheus, sums: &[(String, u32)]) {
+    for (series, wanted) in sums {
+        let query = match series.starts_with("istio_tcp") {
+            // Those that were tried while the pod started are not counted on.
+            true => format!("sum({series}) >= {wanted}"),
+            false => format!("sum({series}) == {wanted}"),
+        };
+        eventually(&query, DEADLINE, || {
+            let all = prometheus.query("{__name__=~\"istio_.*_total|palisade_handshakes.*\"}");
+            let found = prometheus.query(&query).unwrap();
+            if found.is_empty() { Err(format!("{all:#?}")) } else { Ok(()) }
+        });
+    }
+}
+
+/// Kiali's query for a graph.
+fn graph(metric: &str, selector: &str, more: &str) -> String {
+    format!("round(sum(rate({metric}{{{selector}}}[1m])) by ({GROUP},{more}) > 0, 0.001)")
+}
+
+const HTTP: &str = "request_protocol,response_code,grpc_response_status,response_flags";
+
+/// Samples by source, destination and code, and what they hold.
+fn rows(samples: &[Value]) -> BTreeMap<(String, String, String), f64> {
+    let text = |sample: &Value, label: &str| {
+        sample["metric"][label].as_str().unwrap_or_default().to_owned()
+    };
+    let row = |sample: &Value| {
+        let key = ["source_workload", "destination_workload", "response_code"];
+        let [source, destination, code] = key.map(|label| text(sample, label));
+        ((source, destination, code), value(sample))
+    };
+    samples.iter().map(row).collect()
+}
+
+fn value(sample: &Value) -> f64 {
+    sample["value"][1].as_str().unwrap().parse().unwrap()
+}
+
+/// A rate over a minute must be of so many calls; Prometheus extrapolates to the whole minute.
+fn is_rate_of(rate: f64, calls: u32) -> bool {
+    let calls = f64::from(calls);
+    (0.9 * calls..=3.0 * calls).contains(&(rate * 60.0))
+}
+
+fn the_graph_shows_both_callers(prometheus: &Prometheus) {
+    let both = [
+        "reporter=\"destination\",destination_workload_namespace=\"poc-mesh\"",
+        "reporter=\"source\",source_workload_namespace=\"poc-mesh\"",
+    ];
+    let [incoming, outgoing] = both
+        .map(|selector| prometheus.query(&graph("istio_requests_total", selector, HTTP)).unwrap());
+    for samples in [&incoming, &outgoing] {
+        let rows = rows(samples);
+        let keys: Vec<String> = rows.keys().map(|(s, d, c)| format!("{s} {d} {c}")).collect();
+        assert_eq!(keys, ["frontend backend 200", "payments backend 403"]);
+        let rates: Vec<f64> = rows.into_values().collect();
+        assert!(is_rate_of(rates[0], ALLOWED) && is_rate_of(rates[1], DENIED), "{rates:?}");
+        for sample in samples {
+            for label in GROUP.split(',').chain(["request_protocol", "response_flags"]) {
+                let text = sample["metric"][label].as_str().unwrap_or_default();
+                assert!(!text.is_empty(), "Kiali drops a series without {label}: {sample}");
+            }
+        }
+    }
+    // Kiali takes a call that both sides report for one only if all labels agree.
+    let labels = |samples: &[Value]| -> BTreeSet<String> {
+        samples.iter().map(|sample| sample["metric"].to_string()).collect()
+    };
+    assert_eq!(labels(&incoming), labels(&outgoing));
+    let unknown = "reporter=\"source\",destination_workload=\"unknown\",\
+        destination_workload_namespace=\"unknown\",destination_service=~\"^.+\\\\.poc-mesh\\\\..+$\"";
+    let unknown = prometheus.query(&graph("istio_requests_total", unknown, HTTP)).unwrap();
+    assert_eq!(unknown, [] as [Value; 0]);
+}
+
+/// Kiali's security appender.
+fn the_lock_is_closed(prometheus: &Prometheus) {
+    let selector = "reporter=\"destination\",destination_service_namespace=\"poc-mesh\"";
+    let more = "source_principal,destination_principal,connection_security_policy";
+    let samples = prometheus.query(&graph("istio_requests_total", selector, more)).unwrap();
+    assert_eq!(samples.len(), 2, "{samples:#?}");
+    for sample in &samples {
+        let labels = &sample["metric"];
+        assert_eq!(labels["connection_security_policy"], "mutual_tls", "{labels}");
+        let source = labels["source_workload"].as_str().unwrap();
+        let principal = format!("spiffe://cluster.local/ns/poc-mesh/sa/{source}-sa");
+        assert_eq!(labels["source_principal"], principal.as_str());
+        let own = "spiffe://cluster.local/ns/poc-mesh/sa/backend-sa";
+        assert_eq!(labels["destination_principal"], own);
+    }
+}
+
+fn health_times_and_denials(prometheus: &Prometheus) {
+    let health = "sum(rate(istio_requests_total{reporter=\"destination\",\
+        destination_workload_namespace=\"poc-mesh\",destination_workload=\"backend\"}[1m])) \
+        by (request_protocol,response_code,grpc_response_status) > 0";
+    let codes = prometheus.query(health).unwrap();
+    let codes: BTreeSet<&str> =
+        codes.iter().map(|it| it["metric"]["response_code"].as_str().unwrap()).collect();
+    assert_eq!(codes, BTreeSet::from(["200", "403"]));
+
+    let p95 = "histogram_quantile(0.95, sum(rate(istio_request_duration_milliseconds_bucket{\
+        reporter=\"destination\",destination_workload_namespace=\"poc-mesh\"}[1m])) by (le,\
+        destination_service_name))";
+    let p95 = prometheus.query(p95).unwrap();
+    assert!(p95.len() == 1 && value(&p95[0]) > 0.0, "{p95:#?}");
+
+    let denials = "sum(palisade_authz_decisions_total{verdict=\"deny\",dry_run=\"false\"}) by \
+        (policy,policy_namespace,rule)";
+    let denials = prometheus.query(denials).unwrap();
+    assert_eq!(denials.len(), 1, "{denials:#?}");
+    assert_eq!(denials[0]["metric"]["policy"], "backend-deny-payments-example");
+    assert_eq!(denials[0]["metric"]["rule"], "0");
+    assert!((value(&denials[0]) - f64::from(1 + DENIED)).abs() < 0.1);
+
+    let left = "min(palisade_certificate_expiry_timestamp_seconds) - time()";
+    let left = prometheus.query(left).unwrap();
+    assert!(value(&left[0]) > 3600.0, "{left:?}");
+}
+
+fn opaque_connections(prometheus: &Prometheus) {
+    for metric in ["istio_tcp_sent_bytes_total", "istio_tcp_received_bytes_total"] {
+        let both = [
+            "reporter=\"destination\",destination_workload_namespace=\"poc-mesh\"",
+            "reporter=\"source\",source_workload_namespace=\"poc-mesh\"",
+        ];
+        let labels = both.map(|selector| {
+            let samples = prometheus.query(&graph(metric, selector, "response_flags")).unwrap();
+            let rows = rows(&samples);
+            let keys: Vec<String> = rows.keys().map(|(s, d, _)| format!("{s} {d}")).collect();
+            assert_eq!(keys, ["frontend bytes"], "{metric} {selector}");
+            samples[0]["metric"].clone()
+        });
+        assert_eq!(labels[0], labels[1], "{metric}");
+        assert_eq!(labels[0]["destination_service"], "bytes.poc-mesh.svc.cluster.local");
+    }
+}
+
+fn every_target_is_up(mesh: &Mesh, prometheus: &Prometheus) {
+    let up = prometheus.query("up").unwrap();
+    let pods: BTreeSet<&str> = up.iter().map(|it| it["metric"]["app"].as_str().unwrap()).collect();
+    let all = ["backend", "bytes", "frontend", "istiod", "palisade", "payments"];
+    assert_eq!(pods, BTreeSet::from(all));
+    assert!(up.iter().all(|it| (value(it) - 1.0).abs() < 0.1), "{up:#?}");
+    // What Kiali's mesh page shows of the control plane.
+    for metric in ["pilot_info", "pilot_xds", "pilot_services", "process_resident_memory_bytes"] {
+        let found = prometheus.query(&format!("{metric}{{app=\"istiod\"}}")).unwrap();
+        assert_eq!(found.len(), 1, "{metric}");
+    }
+    // Nobody gets in without the token.
+    let url = std::fs::read_to_string(mesh.state().join("metrics-url")).unwrap();
+    for (token, status) in [("", "401"), ("authorization: Bearer guessed", "401")] {
+        for path in ["sd", "metrics", "metrics/istio-system/istiod", "metrics/poc-mesh/x", ""] {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", token]);
+            assert_eq!(Run::new(curl.arg(format!("{url}/{path}"))).ok(), status, "{path}");
+        }
+    }
+}
