@@ -13,6 +13,7 @@ mod digits;
 mod edge;
 mod exposition;
 mod handshakes;
+pub mod history;
 mod labels;
 mod metrics;
 mod process;

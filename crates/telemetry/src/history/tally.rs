@@ -1,0 +1,129 @@
+//! What is counted of one edge in one bucket, and added up over buckets.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Mode, Outcome, Verdict,
+    report::{DecisionDelta, EdgeReport, RequestDelta},
+};
+
+/// Counts of one edge.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) requests: BTreeMap<Outcome, Requests>,
+    pub(super) tcp: Tcp,
+    pub(super) decisions: BTreeMap<DecisionKey, u64>,
+}
+
+/// Requests that ended alike.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Requests {
+    pub(super) count: u64,
+    pub(super) duration_us: u64,
+    /// How many took how long: index into the bounds, and count; ascending, without empty ones.
+    pub(super) durations: Vec<(u8, u64)>,
+    pub(super) bytes: u64,
+}
+
+/// TCP connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tcp {
+    pub(super) opened: u64,
+    pub(super) bytes: u64,
+}
+
+/// Decisions that are alike and not plain permission.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct DecisionKey {
+    pub(super) verdict: Verdict,
+    pub(super) mode: Mode,
+    pub(super) reason: String,
+    pub(super) namespace: String,
+    pub(super) policy: String,
+    pub(super) rule: Option<usize>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, report: &EdgeReport) {
+        for delta in &report.requests {
+            self.requests.entry(delta.outcome).or_default().add(delta);
+        }
+        for delta in &report.connections {
+            self.tcp.opened += delta.opened;
+            self.tcp.bytes += delta.sent + delta.received;
+        }
+        for delta in &report.decisions {
+            *self.decisions.entry(DecisionKey::of(delta)).or_default() += delta.count;
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (outcome, requests) in &other.requests {
+            self.requests.entry(*outcome).or_default().merge(requests);
+        }
+        self.tcp.opened += other.tcp.opened;
+        self.tcp.bytes += other.tcp.bytes;
+        for (key, count) in &other.decisions {
+            *self.decisions.entry(key.clone()).or_default() += count;
+        }
+    }
+
+    /// Decisions that took effect and refused.
+    pub(super) fn denied(&self) -> u64 {
+        let denied = |key: &DecisionKey| key.verdict == Verdict::Deny && key.mode == Mode::Enforced;
+        self.decisions.iter().filter(|(key, _)| denied(key)).map(|(_, count)| count).sum()
+    }
+}
+
+impl Requests {
+    fn add(&mut self, delta: &RequestDelta) {
+        self.count += delta.count;
+        self.duration_us += delta.duration_us_sum;
+        self.bytes += delta.request_bytes + delta.response_bytes;
+        for (index, count) in (0_u8..).zip(&delta.duration_buckets) {
+            self.spend(index, *count);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.duration_us += other.duration_us;
+        self.bytes += other.bytes;
+        for (index, count) in &other.durations {
+            self.spend(*index, *count);
+        }
+    }
+
+    fn spend(&mut self, index: u8, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self.durations.binary_search_by_key(&index, |(index, _)| *index) {
+            Ok(at) => self.durations[at].1 += count,
+            Err(at) => self.durations.insert(at, (index, count)),
+        }
+    }
+
+    /// Takes requests away that are counted elsewhere; their sizes and durations are not known apart.
+    pub(super) fn take(&mut self, most: u64) -> u64 {
+        let taken = self.count.min(most);
+        self.count -= taken;
+        if self.count == 0 {
+            *self = Self::default();
+        }
+        taken
+    }
+}
+
+impl DecisionKey {
+    fn of(delta: &DecisionDelta) -> Self {
+        Self {
+            verdict: delta.verdict,
+            mode: delta.mode,
+            reason: delta.reason.clone(),
+            namespace: delta.policy_namespace.clone(),
+            policy: delta.policy.clone(),
+            rule: delta.rule,
+        }
+    }
+}
