@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use workbench::Ask;
 use workbench::{CHECK_EXAMPLES, EXPLAIN_EXAMPLES};
 pub(crate) use workbench::{CheckArgs, CheckFormat, ExplainArgs, FailOn};
 
@@ -69,6 +70,9 @@ pub enum Command {
     X(XCommand),
     /// Show which sidecars are connected, and whether the current configuration is in force in them
     ProxyStatus(OutputArgs),
+    /// Print a link that logs in to the console, once
+    #[command(after_help = CONSOLE_EXAMPLES)]
+    Console(ConsoleArgs),
     /// Check whether this machine can run a mesh
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(OutputArgs),
@@ -113,6 +117,9 @@ pub struct UpArgs {
     /// Port of the metrics on 127.0.0.1; 0 takes a free one (default: 15020, or a free one)
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
+    /// Port of the console on 127.0.0.1; 0 takes a free one (default: 20001, or a free one)
+    #[arg(long, value_name = "PORT")]
+    pub console_port: Option<u16>,
     /// Lifetime of workload certificates, such as 24h, 30m or 90s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
@@ -143,6 +150,14 @@ pub struct DownArgs {
     /// Also delete the state directory: objects, keys and logs
     #[arg(long)]
     pub purge: bool,
+}
+
+/// `console`.
+#[derive(Args, Clone, Debug)]
+pub struct ConsoleArgs {
+    /// Also open it in a browser
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// Output format of a listing.
@@ -432,6 +447,15 @@ Examples:
   palisade doctor -o json | jq '.checks[] | select(.result != \"success\")'
 
 Exit codes: 0 a mesh can run here, 1 it can't.";
+
+const CONSOLE_EXAMPLES: &str = "\
+The console shows who talks to whom, what was refused and why, and what policies mean. It listens on
+127.0.0.1 and knows nobody: a link from here works once and within an hour, and logs a browser in.
+
+Examples:
+  palisade console
+  palisade console --open
+  ssh -L 20001:127.0.0.1:20001 HOST palisade console     from another machine";
 
 const APPLY_EXAMPLES: &str = "\
 Examples:

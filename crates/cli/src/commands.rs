@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod console;
 mod delete;
 mod describe;
 mod down;
@@ -20,6 +21,9 @@ mod version;
 use std::io::Write;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
+pub(crate) use check::check;
+pub use console::console_link;
+pub use explain::{Ask, Explained, explain};
 pub use ready::ready;
 pub(crate) use target::split_namespace;
 pub use test::run_suites;
@@ -49,6 +53,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
             }
             return writeln!(out, "{}", path.display()).during("print");
         }
+        Command::Console(args) => return console::run(&state, &args, out),
         Command::Check(args) => return check::run(&cli.target, &args, out).await,
         Command::Describe(DescribeCommand::Policy(args)) => {
             return describe::policy(&cli.target, &args, out).await;

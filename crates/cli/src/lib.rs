@@ -16,10 +16,14 @@ mod workbench;
 pub use args::{
     Cli, Command, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, Target, UpArgs,
 };
-pub use commands::{Applied, apply_manifests, read_manifests, ready, run, run_suites};
+pub use commands::{
+    Applied, Ask, Explained, apply_manifests, console_link, explain, read_manifests, ready, run,
+    run_suites,
+};
 pub use doctor::{Facts, Trial, doctor};
 pub use error::CliError;
 pub use mesh::Mesh;
 pub use output::{Style, table};
 pub use palisade_manifest::Object as Manifest;
 pub use state::StateDir;
+pub use workbench::{Looked, look};

@@ -1,5 +1,8 @@
 //! The mesh that a command talks to: a Kubernetes API, and the names of things in it.
 
+use std::pin::pin;
+
+use futures::{AsyncBufReadExt, TryStreamExt};
 use kube::{
     Api, Client, Config,
     api::DynamicObject,
@@ -96,13 +99,46 @@ impl Mesh {
         })
     }
 
+    /// What each sidecar has in force, in Istio's form.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached or answer with an error.
+    pub async fn sync_status(&self) -> Result<Vec<serde_json::Value>, CliError> {
+        match self.control("debug/syncz").await? {
+            serde_json::Value::Array(proxies) => Ok(proxies),
+            _ => Err(CliError::Trouble("the control plane's sync status is no list".to_owned())),
+        }
+    }
+
+    /// Follows what sidecars report (`/debug/telemetry`), one JSON document a line, until the control plane
+    /// ends or `take` has an error.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached, or the stream breaks.
+    pub async fn follow_telemetry(
+        &self,
+        mut take: impl FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), CliError> {
+        let what = "follow the sidecars' reports";
+        let uri = format!("{CONTROL}/debug/telemetry");
+        let request = http::Request::get(uri).body(Vec::new()).during(what)?;
+        let mut lines = pin!(self.client.request_stream(request).await.during(what)?.lines());
+        while let Some(line) = lines.try_next().await.during(what)? {
+            take(&line).during(what)?;
+        }
+        Ok(())
+    }
+
     /// A GET to the control plane's monitoring port, through the API.
     ///
     /// # Errors
     /// When API or control plane can't be reached or answer with an error.
     pub(crate) async fn control(&self, path: &str) -> Result<serde_json::Value, CliError> {
-        let uri = format!("/api/v1/namespaces/istio-system/services/istiod:15014/proxy/{path}");
+        let uri = format!("{CONTROL}/{path}");
         let request = http::Request::get(uri).body(Vec::new()).during("ask the control plane")?;
         self.client.request(request).await.during("ask the control plane")
     }
 }
+
+/// The control plane's monitoring port, through the API.
+const CONTROL: &str = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy";

@@ -82,6 +82,12 @@ impl StateDir {
         self.0.join("metrics-token")
     }
 
+    /// Socket that gives login links to the console: only the directory's owner reaches it.
+    #[must_use]
+    pub fn console_socket(&self) -> PathBuf {
+        self.0.join("run").join("console.sock")
+    }
+
     /// Socket of the node's exec and log service.
     #[must_use]
     pub fn kubelet_socket(&self) -> PathBuf {

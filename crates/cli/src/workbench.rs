@@ -2,9 +2,12 @@
 //! the names by which people speak of callers and workloads.
 
 mod live;
+mod look;
 mod names;
 mod sources;
+mod yaml;
 
+pub use look::{Looked, look};
 pub(crate) use names::{caller, target};
 pub(crate) use sources::{Source, load};
 
@@ -17,7 +20,11 @@ use crate::{CliError, Mesh, args::Target as Where};
 
 /// The manifests of paths, or without any the objects of the mesh.
 pub(crate) async fn sources(paths: &[PathBuf], mesh: &Where) -> Result<Vec<Source>, CliError> {
-    if paths.is_empty() { live::load(&Mesh::connect(mesh).await?).await } else { load(paths) }
+    if paths.is_empty() {
+        live::load(&Mesh::connect(mesh).await?, |object| object).await
+    } else {
+        load(paths)
+    }
 }
 
 /// The world of sources, which must be sound.

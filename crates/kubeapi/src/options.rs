@@ -40,6 +40,8 @@ pub enum ApiUser {
     Controllers,
     /// The node.
     Node,
+    /// The console.
+    Console,
 }
 
 impl ApiUser {
@@ -51,6 +53,7 @@ impl ApiUser {
             Self::ControlPlane => "system:palisade:control-plane",
             Self::Controllers => "system:kube-controller-manager",
             Self::Node => "system:node:palisade",
+            Self::Console => "system:palisade:console",
         }
     }
 }

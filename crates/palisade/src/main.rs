@@ -1,5 +1,6 @@
 //! The one binary: it wires the shells together and nothing else.
 
+mod console;
 mod control;
 mod doctor;
 mod format;

@@ -26,6 +26,7 @@ use palisade_node::{Cgroups, NodeOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    console,
     control::{end_on_signal, log_to},
     metrics,
     stage::{Stage, StageSender},
@@ -50,6 +51,9 @@ pub(crate) struct SupervisorArgs {
     /// Port of the metrics on the host's loopback; without it 15020, or a free one if that is taken.
     #[arg(long)]
     pub(crate) metrics_port: Option<u16>,
+    /// Port of the console on the host's loopback; without it 20001, or a free one if that is taken.
+    #[arg(long)]
+    pub(crate) console_port: Option<u16>,
     /// Lifetime of workload certificates in seconds.
     #[arg(long)]
     pub(crate) svid_ttl: u64,
@@ -90,6 +94,9 @@ impl SupervisorArgs {
         if let Some(port) = self.metrics_port {
             option("--metrics-port", port.to_string().into());
         }
+        if let Some(port) = self.console_port {
+            option("--console-port", port.to_string().into());
+        }
         if self.verbose {
             line.push("--verbose".into());
         }
@@ -124,6 +131,7 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     palisade_sys::enter_supervisor()?;
     let host = listen_on_host(args.api_port, DEFAULT_API_PORT, "--api-port")?;
     let metrics = metrics::listen(args.metrics_port)?;
+    let console = console::listen(args.console_port)?;
     let egress = match args.egress {
         palisade_cli::Egress::None => Egress::Refused,
         palisade_cli::Egress::Host => Egress::Host,
@@ -140,7 +148,7 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
     let (done, ended) = tokio::sync::oneshot::channel();
     let (args, shutdown) = (args.clone(), shutdown.clone());
-    let mesh = Mesh { args, fabric, resolver, host, metrics, shutdown };
+    let mesh = Mesh { args, fabric, resolver, host, metrics, console, shutdown };
     let stages = stages.try_clone()?;
     std::thread::Builder::new().name("mesh".to_owned()).spawn(move || {
         // The receiver waits for as long as this thread lives.
@@ -174,6 +182,7 @@ struct Mesh {
     resolver: Option<Resolver>,
     host: TcpListener,
     metrics: TcpListener,
+    console: TcpListener,
     shutdown: CancellationToken,
 }
 
@@ -193,7 +202,8 @@ impl Mesh {
             (ApiUser::Admin, state.kubeconfig(), format!("https://127.0.0.1:{port}")),
             (ApiUser::ControlPlane, state.component_kubeconfig("control"), inside_url.clone()),
             (ApiUser::Controllers, state.component_kubeconfig("controllers"), inside_url.clone()),
-            (ApiUser::Node, state.component_kubeconfig("node"), inside_url),
+            (ApiUser::Node, state.component_kubeconfig("node"), inside_url.clone()),
+            (ApiUser::Console, state.component_kubeconfig("console"), inside_url),
         ];
         for (user, path, url) in &users {
             write_private(path, &api.kubeconfig(*user, url)?)?;
@@ -204,6 +214,7 @@ impl Mesh {
         let serving = tokio::spawn(async move { api.serve(listeners, until).await });
         metrics::serve(self.metrics, &state, self.shutdown.clone())?;
         stages.reached(Stage::Api(port))?;
+        let console = console::start(self.console, &state, self.shutdown.clone())?;
 
         let controllers = state.component_kubeconfig("controllers");
         let controllers_shutdown = self.shutdown.clone();
@@ -233,6 +244,7 @@ impl Mesh {
             ended = serving_ended(&serving) => Err(ended),
         };
         self.shutdown.cancel();
+        drop(tokio::task::spawn_blocking(move || console.join()).await);
         let node = node.await.context("the node panicked")?.context("node");
         let controllers =
             controllers.await.context("the controllers panicked")?.context("controllers");

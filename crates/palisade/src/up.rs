@@ -92,6 +92,9 @@ async fn live(
     say(&mut out, &format!("kubeconfig {}", state.kubeconfig().display()))?;
     let metrics = fs::read_to_string(state.metrics_url()).unwrap_or_default();
     say(&mut out, &format!("metrics    {metrics} (see `palisade prometheus-config`)"))?;
+    if let Ok(link) = palisade_cli::console_link(state) {
+        say(&mut out, &format!("console    {link}"))?;
+    }
     say(&mut out, &format!("limits     {}", machine::limits(cgroups)))?;
     if args.egress == Egress::Host {
         say(&mut out, &format!("egress     {}", Style::Warning.paint(EGRESS_NOTICE)))?;
@@ -190,6 +193,7 @@ fn launch(
         stages: socket,
         api_port: args.api_port,
         metrics_port: args.metrics_port,
+        console_port: args.console_port,
         svid_ttl: args.svid_ttl.as_secs(),
         egress: args.egress,
         verbose: args.verbose,

@@ -12,18 +12,29 @@ pub struct ExplainArgs {
     /// Manifest files or directories; `-` is standard input (default: the objects of the mesh)
     #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub files: Vec<PathBuf>,
-    /// Caller: `NAMESPACE/SERVICE-ACCOUNT`, `none` for plaintext, `deploy/NAME.NAMESPACE` or a SPIFFE ID
-    #[arg(long, value_name = "CALLER", required_unless_present = "request")]
-    pub from: Option<String>,
-    /// Workload or service: `NAME.NAMESPACE`, `deploy/NAME.NAMESPACE`, `svc/NAME.NAMESPACE`
-    #[arg(long, value_name = "WORKLOAD", required_unless_present = "request")]
-    pub to: Option<String>,
     /// A request that was made, by its `x-request-id`, instead: what its sidecar decided, and why
     #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "files"])]
     pub request: Option<String>,
     /// The pod that the request came to, `POD.NAMESPACE` or `deploy/NAME.NAMESPACE` (default: any)
     #[arg(long, value_name = "POD", requires = "request")]
     pub pod: Option<String>,
+    /// The request.
+    #[command(flatten)]
+    pub ask: Ask,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// A request to explain.
+#[derive(Args, Clone, Debug)]
+pub struct Ask {
+    /// Caller: `NAMESPACE/SERVICE-ACCOUNT`, `none` for plaintext, `deploy/NAME.NAMESPACE` or a SPIFFE ID
+    #[arg(long, value_name = "CALLER", required_unless_present = "request")]
+    pub from: Option<String>,
+    /// Workload or service: `NAME.NAMESPACE`, `deploy/NAME.NAMESPACE`, `svc/NAME.NAMESPACE`
+    #[arg(long, value_name = "WORKLOAD", required_unless_present = "request")]
+    pub to: Option<String>,
     /// Method
     #[arg(long, default_value = "GET")]
     pub method: String,
@@ -51,9 +62,6 @@ pub struct ExplainArgs {
     /// A connection that is not HTTP
     #[arg(long)]
     pub tcp: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
 }
 
 /// `check`.

@@ -41,13 +41,13 @@ pub(crate) async fn run(
 }
 
 /// A source, and all that is wrong with it.
-pub(super) struct Checked<'a> {
-    pub(super) source: &'a Source,
-    pub(super) problems: Vec<Diagnostic>,
+pub(crate) struct Checked<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) problems: Vec<Diagnostic>,
 }
 
 /// Problems of form, and of meaning in what is sound.
-pub(super) fn check(sources: &[Source]) -> Vec<Checked<'_>> {
+pub(crate) fn check(sources: &[Source]) -> Vec<Checked<'_>> {
     let world = World::of_manifests(sources.iter().map(|source| &source.study));
     let mut checked: Vec<Checked<'_>> = sources
         .iter()

@@ -5,12 +5,14 @@ mod recorded;
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use palisade_model::{Call, Request};
+use palisade_model::{Call, Request, World};
 use palisade_policy::{
     Verdict,
     explain::{Condition, Explanation, LayerName, Said},
 };
 use serde_json::{Map, Value};
+
+pub use crate::args::Ask;
 
 use crate::{
     CliError, Mesh, Style,
@@ -30,27 +32,11 @@ pub(crate) async fn run(
     }
     let sources = sources(&args.files, mesh).await?;
     let world = world(&sources)?;
-    let (from, to) = (args.from.as_deref(), args.to.as_deref());
-    let target = target(&world, to.unwrap_or_default(), args.port)?;
-    let caller = caller(&world, from.unwrap_or_default())?.calling(&world, &target);
-    let request = Request {
-        method: args.method.to_uppercase(),
-        path: args.path.clone(),
-        host: args.host.clone().unwrap_or(target.host),
-        headers: args.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
-        claims: claims(args)?,
-    };
-    let call = Call {
-        identities: caller.identities,
-        source_ip: args.ip.unwrap_or(caller.address),
-        port: target.port,
-        request: (!args.tcp).then_some(request),
-    };
-    let explained = world.arrival(target.pod).explain(&call);
+    let Explained { explanation: explained, note } = explain(&world, &args.ask)?;
     let text = match args.output {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained).during("print")?),
         Format::Table => {
-            let note = caller.note.map(|note| format!("{note}\n\n")).unwrap_or_default();
+            let note = note.map(|note| format!("{note}\n\n")).unwrap_or_default();
             format!("{note}{}", text(&explained))
         }
     };
@@ -59,6 +45,39 @@ pub(crate) async fn run(
         Verdict::Allow => Ok(()),
         Verdict::Deny => Err(CliError::Reported),
     }
+}
+
+/// What would become of a request, and what to know about its caller.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// What would become of it, and why.
+    pub explanation: Explanation,
+    /// What was assumed about the caller.
+    pub note: Option<String>,
+}
+
+/// What would become of a request in a world, and why.
+///
+/// # Errors
+/// When caller or workload are unknown there, or a header, claim or token can't be read.
+pub fn explain(world: &World, ask: &Ask) -> Result<Explained, CliError> {
+    let target = target(world, ask.to.as_deref().unwrap_or_default(), ask.port)?;
+    let caller = caller(world, ask.from.as_deref().unwrap_or_default())?.calling(world, &target);
+    let request = Request {
+        method: ask.method.to_uppercase(),
+        path: ask.path.clone(),
+        host: ask.host.clone().unwrap_or(target.host),
+        headers: ask.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
+        claims: claims(ask)?,
+    };
+    let call = Call {
+        identities: caller.identities,
+        source_ip: ask.ip.unwrap_or(caller.address),
+        port: target.port,
+        request: (!ask.tcp).then_some(request),
+    };
+    let explanation = world.arrival(target.pod).explain(&call);
+    Ok(Explained { explanation, note: caller.note })
 }
 
 /// `NAME: VALUE` or `NAME=VALUE`.
@@ -70,7 +89,7 @@ fn header(text: &str) -> Result<(String, String), CliError> {
 }
 
 /// The claims of `--jwt`, and of each `--claim` over them.
-fn claims(args: &ExplainArgs) -> Result<Option<Value>, CliError> {
+fn claims(args: &Ask) -> Result<Option<Value>, CliError> {
     let mut claims = match &args.jwt {
         Some(token) => decoded(token)?,
         None if args.claims.is_empty() => return Ok(None),

@@ -16,11 +16,11 @@ pub(crate) async fn run(
     args: &OutputArgs,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
-    let proxies = mesh.control("debug/syncz").await?;
+    let proxies = mesh.sync_status().await?;
     if args.output == Format::Json {
-        return writeln!(out, "{proxies:#}").during("print");
+        return writeln!(out, "{:#}", Value::Array(proxies)).during("print");
     }
-    let rows: Vec<Vec<String>> = proxies.as_array().into_iter().flatten().map(row).collect();
+    let rows: Vec<Vec<String>> = proxies.iter().map(row).collect();
     if rows.is_empty() {
         return writeln!(out, "No sidecar is connected.").during("print");
     }

@@ -8,7 +8,7 @@ use kube::{
 use palisade_manifest::schema::{self, Kind};
 use serde_json::Value;
 
-use super::Source;
+use super::{Source, yaml::yaml};
 use crate::{CliError, Mesh, error::During};
 
 /// Kinds that say who may call whom; ConfigMaps only for the mesh's settings.
@@ -24,12 +24,16 @@ const KINDS: [&str; 9] = [
     "ConfigMap",
 ];
 
-pub(super) async fn load(mesh: &Mesh) -> Result<Vec<Source>, CliError> {
+/// All objects, each passed through `tidy` before it is read as text.
+pub(super) async fn load(
+    mesh: &Mesh,
+    tidy: impl Fn(Value) -> Value,
+) -> Result<Vec<Source>, CliError> {
     let mut sources = Vec::new();
     for kind in schema::kinds().iter().filter(|kind| KINDS.contains(&kind.kind)) {
         for object in list(mesh, kind).await? {
             if kind.kind != "ConfigMap" || object["metadata"]["name"] == "istio" {
-                sources.push(source(&object)?);
+                sources.push(source(&tidy(object)));
             }
         }
     }
@@ -61,13 +65,12 @@ async fn list(mesh: &Mesh, kind: &Kind) -> Result<Vec<Value>, CliError> {
         .collect()
 }
 
-fn source(object: &Value) -> Result<Source, CliError> {
+fn source(object: &Value) -> Source {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let kind = text("/kind").to_lowercase();
     let name = match text("/metadata/namespace") {
         "" => format!("{kind}/{}", text("/metadata/name")),
         namespace => format!("{kind}/{}.{namespace}", text("/metadata/name")),
     };
-    let text = serde_json::to_string_pretty(object).during(format!("read `{name}`"))?;
-    Ok(Source::new(name, text))
+    Source::new(name, yaml(object))
 }

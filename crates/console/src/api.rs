@@ -1,0 +1,104 @@
+//! The JSON API. `openapi.json` describes it; a test holds it to the routes.
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::JsonRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use palisade_telemetry::history::{Directory, Graph, GraphQuery, GraphType};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    mesh,
+    server::{App, now_ms},
+    view::{Question, ViewError},
+};
+
+/// Which graph.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GraphParameters {
+    /// With commas between them; absent or empty: all.
+    #[serde(default)]
+    namespaces: String,
+    #[serde(rename = "type", default)]
+    graph_type: GraphType,
+    /// Seconds.
+    #[serde(default = "one_minute")]
+    range: u64,
+    /// Milliseconds since 1970; absent: now.
+    at: Option<u64>,
+}
+
+impl GraphParameters {
+    /// The graph, of the history as it is now.
+    pub(crate) fn graph(&self, app: &App, directory: &Directory) -> Graph {
+        let namespaces = self.namespaces.split(',').filter(|name| !name.is_empty());
+        let namespaces: Vec<String> = namespaces.map(str::to_owned).collect();
+        let query = GraphQuery {
+            graph_type: self.graph_type,
+            namespaces: &namespaces,
+            at_ms: self.at.unwrap_or_else(now_ms),
+            range_ms: self.range.clamp(1, MAX_RANGE) * 1_000,
+            directory,
+        };
+        app.history().lock().graph(&query)
+    }
+}
+
+impl IntoResponse for ViewError {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Self::Question(message) => (StatusCode::BAD_REQUEST, message),
+            Self::Unavailable(message) => (StatusCode::BAD_GATEWAY, message),
+        };
+        (status, Json(json!({"error": message}))).into_response()
+    }
+}
+
+pub(crate) async fn on_openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+pub(crate) async fn on_graph(
+    State(app): State<App>,
+    Query(parameters): Query<GraphParameters>,
+) -> Json<Graph> {
+    let directory = app.directory().await;
+    Json(parameters.graph(&app, &directory))
+}
+
+pub(crate) async fn on_explain(
+    State(app): State<App>,
+    question: Result<Json<Question>, JsonRejection>,
+) -> Result<Response, ViewError> {
+    let Json(question) = question.map_err(|error| ViewError::Question(error.body_text()))?;
+    let objects = app.objects().await?;
+    Ok(Json(app.view().explain(&objects.world, &question)?).into_response())
+}
+
+pub(crate) async fn on_config(State(app): State<App>) -> Result<Json<Value>, ViewError> {
+    let objects = app.objects().await?;
+    Ok(Json(json!({"objects": objects.config})))
+}
+
+pub(crate) async fn on_mesh(State(app): State<App>) -> Result<Json<Value>, ViewError> {
+    let objects = app.objects().await?;
+    let sidecars = app.view().sidecars().await?;
+    Ok(Json(json!({
+        "nowMs": now_ms(),
+        "trustDomain": objects.world.mesh().trust_domain,
+        "workloads": mesh::workloads(&objects.world),
+        "sidecars": mesh::sidecars(&sidecars, &app.history().lock()),
+    })))
+}
+
+fn one_minute() -> u64 {
+    60
+}
+
+/// What the history holds, in seconds.
+const MAX_RANGE: u64 = 6 * 3_600;
+pub(crate) const OPENAPI: &str = include_str!("../openapi.json");

@@ -1,0 +1,237 @@
+//! The server: who it listens to, what it keeps, and its routes.
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::{MethodRouter, get, post},
+};
+use palisade_telemetry::{
+    FeedLine, ReportingWorkload,
+    history::{Directory, History, HistoryLimits, Place},
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    auth::{Links, SESSION_LIFE},
+    events,
+    guard::{self, session},
+    pages,
+    view::{MeshObjects, MeshView, Shared, ViewError},
+};
+
+/// A console of one mesh.
+#[derive(Debug)]
+pub struct Console {
+    listener: TcpListener,
+    app: App,
+}
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct App {
+    view: Shared,
+    links: Links,
+    history: Arc<Mutex<History>>,
+    /// Counts the reports that were taken in.
+    reports: watch::Sender<u64>,
+    objects: Arc<tokio::sync::Mutex<Option<(Instant, Arc<MeshObjects>)>>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+impl Console {
+    /// A console of a mesh, on a port of this machine's loopback.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn new(listener: TcpListener, view: impl MeshView) -> io::Result<Self> {
+        let links = Links::new(listener.local_addr()?);
+        Ok(Self { listener, app: App::new(links, Arc::new(view)) })
+    }
+
+    /// Makes login links.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        self.app.links.clone()
+    }
+
+    /// Takes in what sidecars report.
+    pub fn feed(&self) -> impl Fn(FeedLine) + Send + Sync + 'static {
+        let app = self.app.clone();
+        move |line| app.record(line)
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, shutdown: CancellationToken) -> io::Result<()> {
+        self.listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let router = self.app.router(shutdown.clone());
+        axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+}
+
+impl App {
+    pub(crate) fn new(links: Links, view: Shared) -> Self {
+        Self {
+            view,
+            links,
+            history: Arc::new(Mutex::new(History::new(HistoryLimits::default()))),
+            reports: watch::Sender::default(),
+            objects: Arc::default(),
+        }
+    }
+
+    pub(crate) fn router(self, shutdown: CancellationToken) -> Router {
+        let api = routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, _, method)| router.route(path, method));
+        api.route("/login", get(on_login))
+            .fallback(get(pages::page))
+            .layer(middleware::from_fn_with_state(self.clone(), guard::guard))
+            .layer(axum::Extension(shutdown))
+            .with_state(self)
+    }
+
+    pub(crate) fn record(&self, line: FeedLine) {
+        let mut history = self.history.lock();
+        match line {
+            FeedLine::Report(report) => history.record(*report, now_ms()),
+            FeedLine::Lost { lost } => history.note_lost(lost),
+        }
+        drop(history);
+        self.reports.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    pub(crate) fn view(&self) -> &Shared {
+        &self.view
+    }
+
+    pub(crate) fn history(&self) -> &Mutex<History> {
+        &self.history
+    }
+
+    pub(crate) fn reports(&self) -> watch::Receiver<u64> {
+        self.reports.subscribe()
+    }
+
+    /// The objects of the mesh, at most two seconds old.
+    pub(crate) async fn objects(&self) -> Result<Arc<MeshObjects>, ViewError> {
+        let mut kept = self.objects.lock().await;
+        if let Some((since, objects)) = kept.as_ref()
+            && since.elapsed() < OBJECTS_AGE
+        {
+            return Ok(Arc::clone(objects));
+        }
+        let objects = Arc::new(self.view.objects().await?);
+        *kept = Some((Instant::now(), Arc::clone(&objects)));
+        Ok(objects)
+    }
+
+    /// Names of pods and addresses. Without an answer of the mesh there are none, and addresses stay addresses.
+    pub(crate) async fn directory(&self) -> Directory {
+        self.objects().await.map(|objects| directory(&objects)).unwrap_or_default()
+    }
+}
+
+fn directory(objects: &MeshObjects) -> Directory {
+    let mut directory = Directory::default();
+    for pod in objects.world.pods() {
+        let names = palisade_model::metadata_of(pod);
+        let place = Place {
+            namespace: names.namespace,
+            workload: names.workload,
+            app: names.app,
+            version: names.version,
+            service: names.canonical_service,
+        };
+        if let Some(address) = pod.status.pod_ip {
+            directory.addresses.insert(address, place.clone());
+        }
+        let (namespace, pod) = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
+        directory.pods.insert(ReportingWorkload { namespace, pod }, place);
+    }
+    directory
+}
+
+/// Path, method as in OpenAPI, and who answers.
+pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
+    vec![
+        ("/api/openapi.json", "get", get(api::on_openapi)),
+        ("/api/graph", "get", get(api::on_graph)),
+        ("/api/events", "get", get(events::on_events)),
+        ("/api/explain", "post", post(api::on_explain)),
+        ("/api/config", "get", get(api::on_config)),
+        ("/api/mesh", "get", get(api::on_mesh)),
+        ("/api/logout", "post", post(on_logout)),
+    ]
+}
+
+#[derive(Deserialize)]
+struct Login {
+    #[serde(default)]
+    token: String,
+}
+
+async fn on_login(
+    State(app): State<App>,
+    Query(login): Query<Login>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(secret) = app.links.redeem(&login.token) else {
+        let known = session(&app.links, &headers).is_some();
+        return if known { Redirect::to("/").into_response() } else { pages::login_needed() };
+    };
+    let cookie = cookie(&app.links, &secret, SESSION_LIFE);
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+async fn on_logout(State(app): State<App>, headers: HeaderMap) -> Response {
+    if let Some(secret) = session(&app.links, &headers) {
+        app.links.end(secret);
+    }
+    let cookie = cookie(&app.links, "", Duration::ZERO);
+    ([(header::SET_COOKIE, cookie)], StatusCode::NO_CONTENT).into_response()
+}
+
+fn cookie(links: &Links, secret: &str, life: Duration) -> String {
+    let (name, life) = (links.cookie_name(), life.as_secs());
+    format!("{name}={secret}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict")
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Port that a console listens on if it can: Kiali's.
+pub const DEFAULT_PORT: u16 = 20001;
+const OBJECTS_AGE: Duration = Duration::from_secs(2);

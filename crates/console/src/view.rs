@@ -1,0 +1,129 @@
+//! What the console needs to know about a mesh, and from whom: whoever runs the console implements
+//! [`MeshView`].
+
+use std::{net::IpAddr, pin::Pin, sync::Arc};
+
+use palisade_model::World;
+use palisade_policy::explain::Explanation;
+use palisade_types::Diagnostic;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A mesh, as far as the console looks at it.
+pub trait MeshView: Send + Sync + 'static {
+    /// The objects as they are now.
+    fn objects(&self) -> Answer<'_, MeshObjects>;
+
+    /// What each sidecar has in force: Istio's sync status (`/debug/syncz`).
+    fn sidecars(&self) -> Answer<'_, Vec<Value>>;
+
+    /// What would become of a request, as `palisade explain` says it.
+    ///
+    /// # Errors
+    /// When the question makes no sense in this world.
+    fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError>;
+}
+
+/// An answer that is on its way.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ViewError>> + Send + 'a>>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ViewError {
+    /// The question is at fault.
+    Question(String),
+    /// The mesh can't be asked.
+    Unavailable(String),
+}
+
+/// The objects of a mesh.
+#[derive(Clone, Debug)]
+pub struct MeshObjects {
+    /// The mesh that they make.
+    pub world: World,
+    /// Istio's objects, as people look at them.
+    pub config: Vec<ConfigObject>,
+}
+
+/// One of Istio's objects.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigObject {
+    /// Kind.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// When it was created (RFC 3339).
+    pub created: String,
+    /// It, as YAML, without what the API adds.
+    pub yaml: String,
+    /// What `palisade check` says about it; lines are those of the YAML.
+    pub problems: Vec<Problem>,
+}
+
+/// A problem of an object.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Stable code.
+    pub code: String,
+    /// `error` or `warning`.
+    pub severity: palisade_types::Severity,
+    /// Line in the YAML, from 1; 0 without a place.
+    pub line: usize,
+    /// One sentence.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+    /// Path of the field.
+    pub field: Option<String>,
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        Self {
+            code: diagnostic.code.clone(),
+            severity: diagnostic.severity,
+            line: diagnostic.labels.first().map_or(0, |label| label.span.line),
+            message: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+            field: diagnostic.field.clone(),
+        }
+    }
+}
+
+/// A request to explain; the fields are the options of `palisade explain`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Question {
+    /// Caller.
+    pub from: String,
+    /// Workload or service.
+    pub to: String,
+    /// Method; `GET` if empty.
+    #[serde(default)]
+    pub method: String,
+    /// Path with query; `/` if empty.
+    #[serde(default)]
+    pub path: String,
+    /// Host; the workload's or service's name if absent.
+    pub host: Option<String>,
+    /// Header fields, `NAME: VALUE`.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Claims of a valid token, `NAME=VALUE`.
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// Address of the caller.
+    pub ip: Option<IpAddr>,
+    /// A connection that is not HTTP.
+    #[serde(default)]
+    pub tcp: bool,
+}
+
+/// A shared view.
+pub(crate) type Shared = Arc<dyn MeshView>;

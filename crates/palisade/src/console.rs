@@ -1,0 +1,153 @@
+//! The console of the mesh on this machine: served on the host's loopback by a thread that lives in the mesh's
+//! own network, where it asks the API as any client does.
+
+use std::{io, net::TcpListener, os::unix::net::UnixListener, thread::JoinHandle, time::Duration};
+
+use anyhow::{Context, Result};
+use palisade_cli::{Ask, CliError, Mesh, StateDir, Target};
+use palisade_console::{
+    Answer, ConfigObject, Console, Links, MeshObjects, MeshView, Question, ViewError,
+};
+use palisade_model::World;
+use palisade_policy::explain::Explanation;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::supervisor::listen_on_host;
+
+/// Takes the console's port of the host's loopback.
+pub(crate) fn listen(port: Option<u16>) -> Result<TcpListener> {
+    listen_on_host(port, palisade_console::DEFAULT_PORT, "--console-port")
+}
+
+/// Serves the console from a thread in the calling thread's network. What goes wrong is logged: the mesh does
+/// not need a console.
+pub(crate) fn start(
+    listener: TcpListener,
+    state: &StateDir,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<()>> {
+    let socket = links_socket(state).context("listen for `palisade console`")?;
+    let target = Target {
+        state_dir: Some(state.path().to_owned()),
+        kubeconfig: Some(state.component_kubeconfig("console")),
+    };
+    let serve = move || -> Result<()> {
+        crate::runtime()?.block_on(serve(listener, socket, &target, shutdown))
+    };
+    let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
+        if let Err(error) = serve() {
+            tracing::error!("the console has ended: {error:#}");
+        }
+    })?;
+    Ok(thread)
+}
+
+fn links_socket(state: &StateDir) -> io::Result<UnixListener> {
+    let path = state.console_socket();
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(path)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+async fn serve(
+    listener: TcpListener,
+    socket: UnixListener,
+    target: &Target,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mesh = Mesh::connect(target).await?;
+    let console = Console::new(listener, View(mesh.clone()))?;
+    let (links, feed) = (console.links(), console.feed());
+    tokio::select! {
+        done = console.serve(shutdown) => Ok(done?),
+        failed = give_links(socket, &links) => Ok(failed?),
+        () = follow(&mesh, feed) => Ok(()),
+    }
+}
+
+/// Gives a login link to each who connects: the socket is in a directory of the mesh's owner.
+async fn give_links(socket: UnixListener, links: &Links) -> io::Result<()> {
+    let socket = tokio::net::UnixListener::from_std(socket)?;
+    loop {
+        let (mut stream, _) = socket.accept().await?;
+        let link = links.mint()?;
+        // Whoever asked may be gone again; then the link is of no use to anybody.
+        drop(stream.write_all(format!("{link}\n").as_bytes()).await);
+    }
+}
+
+/// Takes in what sidecars report; connects again whenever the control plane comes back.
+async fn follow(mesh: &Mesh, feed: impl Fn(palisade_telemetry::FeedLine)) {
+    loop {
+        let ended = mesh
+            .follow_telemetry(|line| {
+                feed(serde_json::from_str(line).map_err(|error| error.to_string())?);
+                Ok(())
+            })
+            .await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "no reports");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The mesh as the console looks at it.
+struct View(Mesh);
+
+impl MeshView for View {
+    fn objects(&self) -> Answer<'_, MeshObjects> {
+        Box::pin(async {
+            let (world, looked) =
+                palisade_cli::look(&self.0).await.map_err(|it| unavailable(&it))?;
+            let config = looked.into_iter().map(|object| ConfigObject {
+                kind: object.kind,
+                namespace: object.namespace,
+                name: object.name,
+                created: object.created,
+                yaml: object.yaml,
+                problems: object.problems.iter().map(Into::into).collect(),
+            });
+            Ok(MeshObjects { world, config: config.collect() })
+        })
+    }
+
+    fn sidecars(&self) -> Answer<'_, Vec<Value>> {
+        Box::pin(async { self.0.sync_status().await.map_err(|it| unavailable(&it)) })
+    }
+
+    fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError> {
+        let or = |text: &str, otherwise: &str| match text {
+            "" => otherwise.to_owned(),
+            text => text.to_owned(),
+        };
+        let ask = Ask {
+            from: Some(question.from.clone()),
+            to: Some(question.to.clone()),
+            method: or(&question.method, "GET"),
+            path: or(&question.path, "/"),
+            host: question.host.clone(),
+            headers: question.headers.clone(),
+            port: question.port,
+            jwt: None,
+            claims: question.claims.clone(),
+            ip: question.ip,
+            tcp: question.tcp,
+        };
+        let explained = palisade_cli::explain(world, &ask);
+        let explained = explained.map_err(|error| ViewError::Question(error.to_string()))?;
+        Ok(explained.explanation)
+    }
+}
+
+fn unavailable(error: &CliError) -> ViewError {
+    ViewError::Unavailable(error.to_string())
+}
+
+const PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,254 @@
+// The drawing. Everything on it is also in the table below it, which is where keyboards and screen readers go.
+
+import '@xyflow/react/dist/base.css';
+
+import {
+  BaseEdge,
+  Controls,
+  EdgeLabelRenderer,
+  Handle,
+  Position,
+  ReactFlow,
+  ReactFlowProvider,
+  getBezierPath,
+  useReactFlow,
+  type Edge,
+  type EdgeProps,
+  type Node,
+  type NodeProps,
+} from '@xyflow/react';
+import { memo, useEffect, useMemo, useState } from 'react';
+
+import type { Graph, GraphEdge, GraphNode } from '../lib/types';
+import { BlockedIcon, LockIcon } from './Icons';
+import { layout, shape, type Layout } from './layout';
+import { label, lockText, sentence, title, type LabelOptions } from './text';
+
+export interface CanvasProps {
+  graph: Graph;
+  options: LabelOptions;
+  selected: string;
+  found: Set<string>;
+  onSelect: (id: string) => void;
+}
+
+interface NodeData extends Record<string, unknown> {
+  node: GraphNode;
+  blocked: number;
+  found: boolean;
+}
+
+interface EdgeData extends Record<string, unknown> {
+  edge: GraphEdge;
+  lines: string[];
+  text: string;
+  offset: number;
+  found: boolean;
+  onSelect: (id: string) => void;
+}
+
+const KIND: Record<GraphNode['kind'], [string, string]> = {
+  app: ['A', 'app'],
+  workload: ['W', 'workload'],
+  service: ['S', 'service'],
+  address: ['IP', 'address, no sidecar'],
+  unknown: ['?', 'unknown caller'],
+};
+
+const GraphNodeView = memo(function GraphNodeView({ data, selected }: NodeProps<Node<NodeData>>) {
+  const { node, blocked, found } = data;
+  const [badge, kind] = KIND[node.kind];
+  return (
+    <div className={`node kind-${node.kind}${selected ? ' selected' : ''}${found ? ' found' : ''}`} title={`${kind} ${title(node)}`}>
+      <Handle type="target" position={Position.Left} isConnectable={false} />
+      <span className="badge">{badge}</span>
+      <span className="name">
+        {node.name}
+        {node.version && <small>{node.version}</small>}
+      </span>
+      {blocked > 0 && (
+        <span className="chip">
+          <BlockedIcon />
+          {blocked} blocked
+        </span>
+      )}
+      <Handle type="source" position={Position.Right} isConnectable={false} />
+    </div>
+  );
+});
+
+const NamespaceBox = memo(function NamespaceBox({ data }: NodeProps<Node<{ name: string }>>) {
+  return (
+    <div className="namespace">
+      <span>
+        <b>NS</b> {data.name}
+      </span>
+    </div>
+  );
+});
+
+/// A call. What was blocked ends in a cap before its target.
+const CallEdge = memo(function CallEdge(props: EdgeProps<Edge<EdgeData>>) {
+  const { data, selected, sourceX, sourceY, targetX, targetY } = props;
+  if (!data) return null;
+  const { edge, lines, text, offset, found } = data;
+  const blocked = edge.verdict !== 'allowed';
+  const endX = blocked ? targetX - 26 : targetX - 4;
+  const [path, labelX, labelY] = getBezierPath({
+    sourceX,
+    sourceY: sourceY + offset / 4,
+    sourcePosition: Position.Right,
+    targetX: endX,
+    targetY: targetY + offset / 4,
+    targetPosition: Position.Left,
+  });
+  const failing = edge.traffic.errorPercent >= 10 ? 'failing' : edge.traffic.errors > 0 ? 'degraded' : 'fine';
+  const names = `call ${edge.verdict} ${failing}${selected ? ' selected' : ''}${found ? ' found' : ''}`;
+  const at = `translate(-50%, -50%) translate(${labelX}px, ${labelY + offset}px)`;
+  return (
+    <g className={names}>
+      <title>{text}</title>
+      <BaseEdge path={path} interactionWidth={18} {...(blocked ? {} : { markerEnd: `url(#arrow-${failing})` })} />
+      {blocked && (
+        <g className="cap" transform={`translate(${endX + 9}, ${targetY + offset / 4})`}>
+          <circle r="9" />
+          <path d="M-5.5 5.5 5.5-5.5" />
+        </g>
+      )}
+      <EdgeLabelRenderer>
+        <div className={`tag ${names}`} style={{ transform: at }} title={text}>
+          <button type="button" tabIndex={-1} onClick={() => data.onSelect(edge.id)}>
+            {blocked ? <BlockedIcon /> : null}
+            <LockIcon state={edge.lock.state} />
+            <span>
+              {edge.verdict === 'allowed' && edge.lock.state !== 'mtls' && <em>{lockText(edge)}</em>}
+              {lines.map((line) => (
+                <span key={line}>{line}</span>
+              ))}
+            </span>
+          </button>
+        </div>
+      </EdgeLabelRenderer>
+    </g>
+  );
+});
+
+const NODE_TYPES = { call: GraphNodeView, namespace: NamespaceBox };
+const EDGE_TYPES = { call: CallEdge };
+
+function flowNodes({ graph, selected, found }: CanvasProps, places: Layout): Node[] {
+  const blocked = new Map<string, number>();
+  for (const edge of graph.edges) {
+    if (edge.verdict === 'allowed') continue;
+    blocked.set(edge.target, (blocked.get(edge.target) ?? 0) + edge.traffic.count);
+  }
+  const boxes: Node[] = [...places.namespaces].map(([name, box]) => ({
+    id: `namespace ${name}`,
+    type: 'namespace',
+    position: { x: box.x, y: box.y },
+    width: box.width,
+    height: box.height,
+    data: { name },
+    selectable: false,
+    zIndex: -1,
+  }));
+  const nodes: Node[] = graph.nodes.flatMap((node) => {
+    const box = places.nodes.get(node.id);
+    if (!box) return [];
+    const data: NodeData = { node, blocked: blocked.get(node.id) ?? 0, found: found.has(node.id) };
+    const { x, y, width, height } = box;
+    return [{ id: node.id, type: 'call', position: { x, y }, width, height, data, selected: selected === node.id }];
+  });
+  return [...boxes, ...nodes];
+}
+
+function flowEdges({ graph, options, selected, found, onSelect }: CanvasProps): Edge<EdgeData>[] {
+  const byId = new Map(graph.nodes.map((node) => [node.id, node]));
+  const siblings = new Map<string, number>();
+  return graph.edges.map((edge) => {
+    const pair = [edge.source, edge.target].join('>');
+    const before = siblings.get(pair) ?? 0;
+    siblings.set(pair, before + 1);
+    const text = sentence(edge, byId.get(edge.source), byId.get(edge.target));
+    const data: EdgeData = {
+      edge,
+      lines: label(edge, options),
+      text,
+      offset: before * 46,
+      found: found.has(edge.id),
+      onSelect,
+    };
+    return { id: edge.id, type: 'call', source: edge.source, target: edge.target, data, selected: selected === edge.id };
+  });
+}
+
+function Arrows() {
+  return (
+    <svg className="defs" aria-hidden="true">
+      <defs>
+        {['fine', 'degraded', 'failing'].map((name) => (
+          <marker key={name} id={`arrow-${name}`} className={name} viewBox="0 0 10 10" refX="7" refY="5" markerWidth="5" markerHeight="5" orient="auto-start-reverse">
+            <path d="M0 0 10 5 0 10z" />
+          </marker>
+        ))}
+      </defs>
+    </svg>
+  );
+}
+
+function Flow(props: CanvasProps) {
+  const { graph, onSelect } = props;
+  const [places, setPlaces] = useState<Layout | null>(null);
+  const { fitView } = useReactFlow();
+  const form = shape(graph.nodes, graph.edges);
+  useEffect(() => {
+    let stale = false;
+    layout(graph.nodes, graph.edges).then(
+      (found) => {
+        if (stale) return;
+        setPlaces(found);
+        requestAnimationFrame(() => void fitView({ padding: 0.12, maxZoom: 1.15 }));
+      },
+      (error: unknown) => console.error('layout', error),
+    );
+    return () => {
+      stale = true;
+    };
+    // The numbers on edges change every second; the places depend on the form alone.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [form, fitView]);
+  const nodes = useMemo(() => (places ? flowNodes(props, places) : []), [props, places]);
+  const edges = useMemo(() => (places ? flowEdges(props) : []), [props, places]);
+  return (
+    <ReactFlow
+      nodes={nodes}
+      edges={edges}
+      nodeTypes={NODE_TYPES}
+      edgeTypes={EDGE_TYPES}
+      nodesDraggable={false}
+      nodesConnectable={false}
+      nodesFocusable={false}
+      edgesFocusable={false}
+      minZoom={0.1}
+      maxZoom={2}
+      onlyRenderVisibleElements={graph.edges.length > 300}
+      proOptions={{ hideAttribution: false }}
+      onNodeClick={(_, node) => node.type === 'call' && onSelect(node.id)}
+      onEdgeClick={(_, edge) => onSelect(edge.id)}
+      onPaneClick={() => onSelect('')}
+    >
+      <Controls showInteractive={false} />
+    </ReactFlow>
+  );
+}
+
+export function Canvas(props: CanvasProps) {
+  return (
+    <div className="canvas" data-testid="canvas">
+      <Arrows />
+      <ReactFlowProvider>
+        <Flow {...props} />
+      </ReactFlowProvider>
+    </div>
+  );
+}

@@ -1,0 +1,254 @@
+import { useMemo, useState, type ReactNode } from 'react';
+
+import { FindError, OPERANDS, parse, select, type Found } from '../find/find';
+import { useGraph } from '../lib/api';
+import { Command, Empty, Trouble } from '../lib/Parts';
+import { useParameter } from '../lib/router';
+import type { Graph, GraphNode } from '../lib/types';
+import { Canvas } from './Canvas';
+import { EdgeTable } from './EdgeTable';
+import { BlockedIcon, LockIcon } from './Icons';
+import { SidePanel } from './SidePanel';
+import type { LabelOptions } from './text';
+
+const TYPES = [
+  ['versionedApp', 'Versioned app'],
+  ['app', 'App'],
+  ['workload', 'Workload'],
+  ['service', 'Service'],
+] as const;
+
+const RANGES = [
+  ['60', 'Last minute'],
+  ['300', 'Last 5 minutes'],
+  ['1800', 'Last 30 minutes'],
+  ['3600', 'Last hour'],
+  ['21600', 'Last 6 hours'],
+] as const;
+
+interface Expression {
+  found: Found | null;
+  error: string;
+}
+
+function read(text: string): Expression {
+  try {
+    return { found: parse(text), error: '' };
+  } catch (error) {
+    if (error instanceof FindError) return { found: null, error: error.message };
+    throw error;
+  }
+}
+
+/// The graph without what an expression hides; an edge goes with its node, and a node with its last edge.
+export function hidden(graph: Graph, hide: Found | null): Graph {
+  if (!hide) return graph;
+  const gone = select(hide, graph.nodes, graph.edges);
+  const edges = graph.edges.filter((edge) => !gone.has(edge.id) && !gone.has(edge.source) && !gone.has(edge.target));
+  const used = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
+  return { ...graph, edges, nodes: graph.nodes.filter((node) => used.has(node.id)) };
+}
+
+export function GraphPage() {
+  const [type, setType] = useParameter('type', 'versionedApp');
+  const [range, setRange] = useParameter('range', '300');
+  const [namespaces, setNamespaces] = useParameter('namespaces');
+  const [at, setAt] = useParameter('at');
+  const [find, setFind] = useParameter('find');
+  const [hide, setHide] = useParameter('hide');
+  const [selected, setSelected] = useParameter('selected');
+  const [options, setOptions] = useState<LabelOptions>({ rate: true, errors: true, p95: true });
+  const query = new URLSearchParams({ type, range });
+  if (namespaces) query.set('namespaces', namespaces);
+  if (at) query.set('at', at);
+  const { data, error } = useGraph(query.toString(), at === '');
+
+  const hides = useMemo(() => read(hide), [hide]);
+  const finds = useMemo(() => read(find), [find]);
+  const graph = useMemo(() => (data ? hidden(data, hides.found) : null), [data, hides]);
+  const found = useMemo(
+    () => (graph && finds.found ? select(finds.found, graph.nodes, graph.edges) : new Set<string>()),
+    [graph, finds],
+  );
+  const nodes = useMemo(() => new Map<string, GraphNode>((graph?.nodes ?? []).map((node) => [node.id, node])), [graph]);
+  const spaces = [...new Set((data?.nodes ?? []).map((node) => node.namespace))].filter(Boolean).sort();
+
+  return (
+    <>
+      <header className="bar">
+        <h1>Graph</h1>
+        <Choice label="Namespace" value={namespaces} onChange={setNamespaces}>
+          <option value="">All namespaces</option>
+          {[...new Set([...spaces, ...namespaces.split(',').filter(Boolean)])].map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </Choice>
+        <Choice label="Graph of" value={type} onChange={setType}>
+          {TYPES.map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </Choice>
+        <Choice label="Time range" value={range} onChange={setRange}>
+          {RANGES.map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </Choice>
+        <fieldset className="labels">
+          <legend>Labels</legend>
+          {(['rate', 'errors', 'p95'] as const).map((name) => (
+            <label key={name}>
+              <input type="checkbox" checked={options[name]} onChange={(event) => setOptions({ ...options, [name]: event.target.checked })} />
+              {name}
+            </label>
+          ))}
+        </fieldset>
+      </header>
+      <div className="bar second">
+        <Expressions label="Find" value={find} error={finds.error} onChange={setFind} example="verdict = denied" />
+        <Expressions label="Hide" value={hide} error={hides.error} onChange={setHide} example="ns = monitoring" />
+        <Replay at={at} since={data?.sinceMs ?? 0} onChange={setAt} />
+      </div>
+      {error && <Trouble text={error} />}
+      {data && data.lost > 0 && (
+        <p className="note">{data.lost} reports or edges did not fit into the history; what is shown is less than what was.</p>
+      )}
+      {graph && graph.edges.length > 0 && (
+        <>
+          <div className={`stage${selected ? ' with-panel' : ''}`}>
+            <Canvas graph={graph} options={options} selected={selected} found={found} onSelect={setSelected} />
+            <SidePanel graph={graph} selected={selected} onSelect={setSelected} />
+          </div>
+          <Legend />
+          <EdgeTable edges={graph.edges} nodes={nodes} selected={selected} found={found} onSelect={setSelected} />
+        </>
+      )}
+      {graph && graph.edges.length === 0 && <NoTraffic data={data} hide={hide} namespaces={namespaces} range={range} at={at} />}
+      {!graph && !error && <Empty title="Loading">Asking the mesh for its traffic.</Empty>}
+      <Command>kubectl get --raw /api/v1/namespaces/istio-system/services/istiod:15014/proxy/debug/telemetry</Command>
+    </>
+  );
+}
+
+function Choice({ label, value, onChange, children }: { label: string; value: string; onChange: (value: string) => void; children: ReactNode }) {
+  return (
+    <label className="choice">
+      <span>{label}</span>
+      <select value={value} onChange={(event) => onChange(event.target.value)}>
+        {children}
+      </select>
+    </label>
+  );
+}
+
+function Expressions({ label, value, error, onChange, example }: { label: string; value: string; error: string; onChange: (value: string) => void; example: string }) {
+  const id = `${label.toLowerCase()}-help`;
+  return (
+    <label className="choice expression">
+      <span>{label}</span>
+      <input
+        type="search"
+        value={value}
+        placeholder={example}
+        list="operands"
+        aria-invalid={error !== ''}
+        aria-describedby={id}
+        onChange={(event) => onChange(event.target.value)}
+      />
+      <small id={id} className={error ? 'wrong' : 'hidden'}>
+        {error || 'Operands with =, !=, <, >, contains, startswith, endswith; AND, OR, NOT and parentheses'}
+      </small>
+      <datalist id="operands">
+        {OPERANDS.map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
+    </label>
+  );
+}
+
+/// Live, or the end of the time range at a moment of the past.
+function Replay({ at, since, onChange }: { at: string; since: number; onChange: (at: string) => void }) {
+  const now = Date.now();
+  const begin = since > 0 ? Math.min(since, now - 60_000) : now - 3_600_000;
+  const value = at ? Number(at) : now;
+  return (
+    <div className="replay">
+      <label>
+        <span>{at ? `As of ${new Date(value).toLocaleTimeString()}` : 'Live'}</span>
+        <input
+          type="range"
+          min={begin}
+          max={now}
+          step={1000}
+          value={value}
+          aria-valuetext={at ? new Date(value).toLocaleTimeString() : 'live'}
+          onChange={(event) => onChange(Number(event.target.value) > now - 2000 ? '' : event.target.value)}
+        />
+      </label>
+      <button type="button" disabled={at === ''} onClick={() => onChange('')}>
+        Go live
+      </button>
+    </div>
+  );
+}
+
+function Legend() {
+  return (
+    <ul className="legend" aria-label="Legend">
+      <li>
+        <LockIcon state="mtls" /> mTLS
+      </li>
+      <li>
+        <LockIcon state="partly" /> partly, with %
+      </li>
+      <li>
+        <LockIcon state="plaintext" /> plaintext
+      </li>
+      <li>
+        <LockIcon state="unknown" /> unknown: only the caller has a sidecar
+      </li>
+      <li>
+        <i className="line fine" /> fine
+      </li>
+      <li>
+        <i className="line degraded" /> errors
+      </li>
+      <li>
+        <i className="line failing" /> 10 % errors or more
+      </li>
+      <li>
+        <i className="line denied" />
+        <BlockedIcon /> denied by a policy: no error of the workload
+      </li>
+      <li>
+        <i className="line refused" />
+        <BlockedIcon /> refused before any policy
+      </li>
+    </ul>
+  );
+}
+
+function NoTraffic({ data, hide, namespaces, range, at }: { data: Graph | null; hide: string; namespaces: string; range: string; at: string }) {
+  if (data && data.edges.length > 0 && hide) {
+    return <Empty title="All of it is hidden">Clear the Hide field to see {data.edges.length} calls.</Empty>;
+  }
+  const span = RANGES.find(([value]) => value === range)?.[1].toLowerCase() ?? 'time range';
+  return (
+    <Empty title={at ? 'No traffic at that time' : `No traffic in the ${span}`}>
+      {namespaces ? <p>Nobody called to or from {namespaces}. Choose all namespaces, or a longer time range.</p> : null}
+      {!namespaces && (
+        <>
+          <p>
+            {data?.sinceMs ? 'Sidecars report, but nobody called anybody. ' : 'No sidecar has reported a call yet. '}
+            Send a request from a pod, and it is here within a second:
+          </p>
+          <code className="block">palisade exec deploy/CALLER.NAMESPACE -- curl -s http://SERVICE.NAMESPACE/</code>
+        </>
+      )}
+    </Empty>
+  );
+}

@@ -1,0 +1,156 @@
+// What edges and nodes say in words: labels, tooltips, commands and tests to copy.
+
+import type { DecisionRecord, GraphEdge, GraphNode, LockState, PolicyCount } from '../lib/types';
+
+export const LOCK_WORDS: Record<LockState, string> = {
+  mtls: 'mTLS',
+  partly: 'partly mTLS',
+  plaintext: 'plaintext',
+  unknown: 'mTLS unknown',
+};
+
+export function title(node: GraphNode | undefined): string {
+  if (!node) return 'unknown';
+  return node.version ? `${node.name} ${node.version}` : node.name;
+}
+
+/// A number with three digits at most that count.
+export function short(value: number): string {
+  if (value === 0) return '0';
+  if (value >= 100) return Math.round(value).toString();
+  return Number(value.toPrecision(2)).toString();
+}
+
+export function rate(perSecond: number): string {
+  return perSecond > 0 && perSecond < 0.1 ? `${short(perSecond * 60)}/min` : `${short(perSecond)}/s`;
+}
+
+export function milliseconds(value: number | null): string {
+  if (value === null) return '–';
+  return value >= 1000 ? `${short(value / 1000)} s` : `${short(value)} ms`;
+}
+
+export function lockText(edge: GraphEdge): string {
+  const { state, percent } = edge.lock;
+  if (state === 'partly') return `mTLS ${Math.floor(percent ?? 0)} %`;
+  return LOCK_WORDS[state];
+}
+
+export function policyName(denial: PolicyCount): string {
+  if (!denial.policy) return 'no ALLOW rule matched';
+  const rule = denial.rule === null ? '' : ` rule ${denial.rule}`;
+  return `${denial.policy}.${denial.namespace}${rule}`;
+}
+
+export function refusalText(edge: GraphEdge): string {
+  const reason = edge.refusal?.reason ?? '';
+  return reason === 'plaintext' ? 'plaintext refused (STRICT)' : `TLS refused: ${reason.replaceAll('_', ' ')}`;
+}
+
+export interface LabelOptions {
+  rate: boolean;
+  errors: boolean;
+  p95: boolean;
+}
+
+/// The lines of an edge's label, below its lock.
+export function label(edge: GraphEdge, options: LabelOptions): string[] {
+  if (edge.verdict === 'denied') {
+    const why = edge.denials[0];
+    return [`${edge.traffic.count} denied`, ...(why ? [policyName(why)] : [])];
+  }
+  if (edge.verdict === 'refused') {
+    return [refusalText(edge), `${edge.refusal?.address ?? ''} · ${edge.traffic.count}×`];
+  }
+  const parts: string[] = [];
+  if (options.rate) parts.push(rate(edge.traffic.rate));
+  if (options.errors && edge.traffic.errors > 0) parts.push(`${short(edge.traffic.errorPercent)} % err`);
+  if (options.p95 && edge.traffic.p95Ms !== null) parts.push(milliseconds(edge.traffic.p95Ms));
+  return parts.length > 0 ? [parts.join(' · ')] : [];
+}
+
+/// One sentence on an edge.
+export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode): string {
+  const who = `${title(source)} → ${title(target)}`;
+  if (edge.verdict === 'refused') {
+    return `${who} · ${refusalText(edge)} · ${edge.traffic.count}× from ${edge.refusal?.address ?? '?'} to port ${edge.refusal?.port ?? '?'}`;
+  }
+  const lock = edge.lock.state === 'mtls' ? 'mTLS 100 %' : lockText(edge);
+  if (edge.verdict === 'denied') {
+    const last = edge.lastDenied.at(-1);
+    const call = last?.method ? ` · ${last.method} ${last.path}` : '';
+    const why = edge.denials.map(policyName).join(', ') || 'by a policy';
+    return `${who}${call} · ${edge.traffic.count} denied: ${why} · ${lock}`;
+  }
+  const { count, errors, errorPercent, p95Ms } = edge.traffic;
+  const calls = edge.protocols.includes('tcp') && edge.protocols.length === 1 ? 'connections' : 'requests';
+  const failed = errors > 0 ? ` · ${short(errorPercent)} % errors` : '';
+  const slow = p95Ms === null ? '' : ` · p95 ${milliseconds(p95Ms)}`;
+  return `${who} · ${count} ${calls}, ${rate(edge.traffic.rate)}${failed}${slow} · ${lock}`;
+}
+
+/// `NAMESPACE/SERVICE-ACCOUNT` of a SPIFFE ID, as `explain --from` takes it; a pod's address stays unknown.
+export function caller(principal: string | null | undefined): string {
+  if (!principal || principal === 'unknown') return 'none';
+  const match = /\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(principal);
+  return match ? `${match[1]}/${match[2]}` : principal;
+}
+
+export interface CallOf {
+  from: string;
+  to: string;
+  method: string;
+  path: string;
+  port?: number | undefined;
+}
+
+/// The call to ask about: of a denied edge the last one that was denied.
+export function callOf(edge: GraphEdge, target: GraphNode | undefined, record?: DecisionRecord): CallOf {
+  const last = record ?? edge.lastDenied.at(-1);
+  const principal = last ? last.source.principal : edge.sourcePrincipals[0];
+  const name = target?.workload || target?.name || edge.services[0] || '';
+  return {
+    from: caller(principal),
+    to: `${name}.${target?.namespace ?? 'default'}`,
+    method: last?.method || 'GET',
+    path: last?.path || '/',
+    port: last?.destination.port ?? edge.refusal?.port,
+  };
+}
+
+/// A word that a shell takes as it is.
+export function quoted(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+export function explainCommand(call: CallOf): string {
+  const port = call.port ? ` --port ${call.port}` : '';
+  return `palisade explain --from ${quoted(call.from)} --to ${quoted(call.to)} --method ${quoted(call.method)} --path ${quoted(call.path)}${port}`;
+}
+
+export function explainLink(call: CallOf): string {
+  const query = new URLSearchParams({ from: call.from, to: call.to, method: call.method, path: call.path });
+  if (call.port) query.set('port', String(call.port));
+  return `/policy?${query.toString()}`;
+}
+
+/// A probe of a suite for `palisade test`: what happens today is what is expected.
+export function asTest(edge: GraphEdge, source: GraphNode | undefined, target: GraphNode | undefined): string {
+  const call = callOf(edge, target);
+  const who = source?.workload || source?.name || 'CALLER';
+  const denied = edge.verdict !== 'allowed';
+  const first = edge.denials[0];
+  const policy = first?.policy ? `, policy: ${first.policy}.${first.namespace}` : '';
+  const service = edge.services[0] ?? target?.name ?? '';
+  const url = `http://${service}.${target?.namespace ?? 'default'}${call.path}`;
+  const name = `${title(source)} may${denied ? ' not' : ''} ${call.method} ${call.path} at ${title(target)}`;
+  return [
+    'probes:',
+    `  - name: ${JSON.stringify(name)}`,
+    `    from: deploy/${who}.${source?.namespace || 'default'}`,
+    `    to: ${JSON.stringify(url)}`,
+    `    method: ${call.method}`,
+    `    expect: {verdict: ${denied ? 'deny' : 'allow'}${policy}}`,
+    '',
+  ].join('\n');
+}

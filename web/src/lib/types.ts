@@ -1,0 +1,176 @@
+// What the console's API answers with (see /api/openapi.json).
+
+export type GraphType = 'app' | 'versionedApp' | 'workload' | 'service';
+export type Verdict = 'allowed' | 'denied' | 'refused';
+export type LockState = 'mtls' | 'partly' | 'plaintext' | 'unknown';
+
+export interface GraphNode {
+  id: string;
+  kind: 'app' | 'workload' | 'service' | 'address' | 'unknown';
+  namespace: string;
+  name: string;
+  version: string;
+  workload: string;
+}
+
+export interface Traffic {
+  count: number;
+  rate: number;
+  codes: Record<string, number>;
+  errors: number;
+  errorPercent: number;
+  p50Ms: number | null;
+  p95Ms: number | null;
+  p99Ms: number | null;
+  bytesPerSecond: number;
+  tcpOpened: number;
+}
+
+export interface PolicyCount {
+  policy: string;
+  namespace: string;
+  rule: number | null;
+  reason: string;
+  count: number;
+}
+
+export interface DecisionRecord {
+  requestId: string;
+  time: string;
+  source: { principal: string | null; address: string };
+  destination: { address: string; port: number };
+  method: string;
+  path: string;
+  verdict: string;
+  reason: string;
+  policy: string | null;
+  generation: number;
+  responseCode: number;
+}
+
+export interface GraphEdge {
+  id: string;
+  source: string;
+  target: string;
+  verdict: Verdict;
+  services: string[];
+  protocols: string[];
+  traffic: Traffic;
+  lock: { state: LockState; percent: number | null };
+  sourcePrincipals: string[];
+  destinationPrincipals: string[];
+  denials: PolicyCount[];
+  dryRun: PolicyCount[];
+  lastDenied: DecisionRecord[];
+  refusal?: { reason: string; address: string; port: number };
+}
+
+export interface Graph {
+  atMs: number;
+  rangeMs: number;
+  sinceMs: number;
+  lost: number;
+  nodes: GraphNode[];
+  edges: GraphEdge[];
+}
+
+export interface GraphChange extends Graph {
+  whole: boolean;
+  gone: string[];
+}
+
+export interface Problem {
+  code: string;
+  severity: 'error' | 'warning';
+  line: number;
+  message: string;
+  help: string | null;
+  field: string | null;
+}
+
+export interface ConfigObject {
+  kind: string;
+  namespace: string;
+  name: string;
+  created: string;
+  yaml: string;
+  problems: Problem[];
+}
+
+export interface PolicyRef {
+  namespace: string;
+  name: string;
+}
+
+export interface Workload {
+  namespace: string;
+  pod: string;
+  workload: string;
+  app: string;
+  version: string;
+  identity: string | null;
+  sidecar: boolean;
+  phase: string;
+  address: string | null;
+  ports: number[];
+  services: string[];
+  mtls: string;
+  portMtls: [number, string][];
+  mtlsFrom: PolicyRef[];
+  policies: { action: string; policy: PolicyRef; dryRun: boolean }[];
+}
+
+export interface Sidecar {
+  proxy: string;
+  connected: boolean;
+  synced: boolean;
+  version: string;
+  wanted: number;
+  acknowledged: number;
+  error: string | null;
+  certificate: { serial: string; notBefore: number; notAfter: number } | null;
+  seenMs: number | null;
+  lost: number;
+}
+
+export interface Mesh {
+  nowMs: number;
+  trustDomain: string;
+  workloads: Workload[];
+  sidecars: Sidecar[];
+}
+
+export interface Condition {
+  field: string;
+  attribute: string;
+  sense: 'oneOf' | 'noneOf';
+  expected: string[];
+  got: string[];
+  missing?: string;
+  hint?: string;
+}
+
+export interface Explanation {
+  verdict: string;
+  sentence: string;
+  refusedBy?: string;
+  status?: number;
+  policy?: PolicyRef;
+  rule?: string;
+  because?: Condition[];
+  nearest?: { policy: PolicyRef; rule: number; failed: Condition[] };
+  path?: { raw: string; normalized: string | null };
+  layers: { layer: string; said: string; text: string; rule?: string }[];
+}
+
+export interface Question {
+  from: string;
+  to: string;
+  method?: string;
+  path?: string;
+  host?: string;
+  port?: number;
+  headers?: string[];
+  claims?: string[];
+  tcp?: boolean;
+}

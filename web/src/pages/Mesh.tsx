@@ -1,0 +1,145 @@
+import { useLoaded } from '../lib/api';
+import { Command, Empty, Link, Trouble } from '../lib/Parts';
+import type { Mesh, Sidecar, Workload } from '../lib/types';
+
+export function MeshPage() {
+  const { data, error } = useLoaded<Mesh>('/api/mesh', 2000);
+  return (
+    <>
+      <header className="bar">
+        <h1>Mesh</h1>
+        {data && <p>Trust domain {data.trustDomain}</p>}
+      </header>
+      {error && <Trouble text={error} />}
+      {!data && !error && <Empty title="Loading">Asking the mesh.</Empty>}
+      {data && (
+        <>
+          <h2>Sidecars</h2>
+          {data.sidecars.length === 0 ? (
+            <Empty title="No sidecar is connected">
+              <p>Pods get one when their namespace says so. Then restart them:</p>
+              <code className="block">kubectl label namespace NAMESPACE istio-injection=enabled</code>
+            </Empty>
+          ) : (
+            <Sidecars sidecars={data.sidecars} nowMs={data.nowMs} />
+          )}
+          <Command>palisade proxy-status</Command>
+          <h2>Workloads</h2>
+          <Workloads workloads={data.workloads} />
+          <Command>palisade status</Command>
+        </>
+      )}
+    </>
+  );
+}
+
+function Sidecars({ sidecars, nowMs }: { sidecars: Sidecar[]; nowMs: number }) {
+  return (
+    <div className="scroll">
+      <table>
+        <caption className="hidden">Sidecars, what each has in force, and certificates</caption>
+        <thead>
+          <tr>
+            <th scope="col">Sidecar</th>
+            <th scope="col">Configuration</th>
+            <th scope="col">Generation</th>
+            <th scope="col">Certificate</th>
+            <th scope="col">Serial</th>
+            <th scope="col">Last report</th>
+          </tr>
+        </thead>
+        <tbody>
+          {sidecars.map((it) => (
+            <tr key={it.proxy}>
+              <th scope="row">{it.proxy}</th>
+              <td>
+                <State sidecar={it} />
+              </td>
+              <td className="number">
+                {it.acknowledged}
+                {it.acknowledged < it.wanted && ` of ${it.wanted}`}
+              </td>
+              <td>{it.certificate ? <Validity from={it.certificate.notBefore} to={it.certificate.notAfter} now={nowMs / 1000} /> : 'not reported yet'}</td>
+              <td>
+                <code className="serial" title={it.certificate?.serial}>
+                  {it.certificate?.serial.slice(0, 16) ?? '–'}
+                </code>
+              </td>
+              <td>{it.seenMs === null ? 'none yet' : `${Math.max(0, Math.round((nowMs - it.seenMs) / 1000))} s ago`}{it.lost > 0 && `, ${it.lost} lost`}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function State({ sidecar }: { sidecar: Sidecar }) {
+  if (sidecar.error) return <span className="valid bad">✕ rejected: {sidecar.error}</span>;
+  if (!sidecar.connected) return <span className="valid bad">✕ not connected</span>;
+  return sidecar.synced ? <span className="valid good">✓ in force</span> : <span className="valid warning">! on its way</span>;
+}
+
+/// How much of a certificate's life is over, and when it ends.
+export function lifetime(from: number, to: number, now: number): { percent: number; text: string } {
+  const percent = Math.min(100, Math.max(0, ((now - from) / Math.max(1, to - from)) * 100));
+  const left = Math.round(to - now);
+  if (left <= 0) return { percent: 100, text: 'expired' };
+  const [hours, minutes] = [Math.floor(left / 3600), Math.floor((left % 3600) / 60)];
+  const text = hours > 0 ? `${hours} h ${minutes} min left` : minutes > 0 ? `${minutes} min left` : `${left} s left`;
+  return { percent, text };
+}
+
+function Validity({ from, to, now }: { from: number; to: number; now: number }) {
+  const { percent, text } = lifetime(from, to, now);
+  return (
+    <span className="validity" title={`until ${new Date(to * 1000).toLocaleString()}`}>
+      <progress max={100} value={percent} aria-label="share of the certificate's life that is over" />
+      {text}
+    </span>
+  );
+}
+
+function Workloads({ workloads }: { workloads: Workload[] }) {
+  if (workloads.length === 0) {
+    return (
+      <Empty title="No pods">
+        <p>Apply some manifests:</p>
+        <code className="block">palisade apply manifests/</code>
+      </Empty>
+    );
+  }
+  return (
+    <div className="scroll">
+      <table>
+        <caption className="hidden">Pods, with identity and mTLS mode</caption>
+        <thead>
+          <tr>
+            <th scope="col">Pod</th>
+            <th scope="col">Namespace</th>
+            <th scope="col">Sidecar</th>
+            <th scope="col">Identity</th>
+            <th scope="col">mTLS</th>
+            <th scope="col">Policies</th>
+            <th scope="col">Address</th>
+          </tr>
+        </thead>
+        <tbody>
+          {workloads.map((it) => (
+            <tr key={`${it.namespace}/${it.pod}`}>
+              <th scope="row">{it.pod}</th>
+              <td>{it.namespace}</td>
+              <td>{it.sidecar ? 'yes' : <span className="valid warning">! none</span>}</td>
+              <td>
+                <code>{it.identity ?? 'none: it speaks plaintext'}</code>
+              </td>
+              <td>{it.sidecar ? it.mtls : '–'}</td>
+              <td>{it.sidecar ? <Link to={`/istio?workload=${it.workload}.${it.namespace}`}>{`${it.policies.length} in order`}</Link> : '–'}</td>
+              <td>{it.address ?? '–'}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
