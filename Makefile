@@ -2,18 +2,21 @@
 CARGO ?= cargo
 BIN := target/release/palisade
 
-.PHONY: build demo test test-long bench tools nft fmt help
+.PHONY: build pages demo test test-long bench tools nft fmt help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-build: ## release binary in target/release/palisade
+build: pages ## release binary in target/release/palisade
 	$(CARGO) build --release --locked --bin palisade
+
+pages: ## the pages of the console in web/dist, which the binary embeds; needs Node.js 20.19 or newer
+	@if command -v npm >/dev/null; then scripts/build-pages; else echo "no npm: the console will have no pages"; fi
 
 demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 	$(BIN) up examples/poc-mesh/manifests --test examples/poc-mesh/probes.yaml
 
-test: tools ## format, lints, licences, unit, conformance and end-to-end tests
+test: tools pages ## format, lints, licences, unit, conformance and end-to-end tests
 	$(CARGO) xtask ci
 
 test-long: test ## and again as a user without privileges, all that makes a sandbox; and Envoy on fresh random policies

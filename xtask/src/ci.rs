@@ -10,6 +10,9 @@ const STEPS: &[(&str, &[&str])] = &[
     ("arrows", &["cargo", "xtask", "deps"]),
     ("generated code", &["cargo", "xtask", "gen", "--check"]),
     ("licences and bans", &["cargo-deny", "check", "bans", "licenses", "sources"]),
+    ("pages", &["scripts/build-pages"]),
+    ("lints of the pages", &["npm", "run", "--silent", "--prefix", "web", "lint"]),
+    ("tests of the pages", &["npm", "run", "--silent", "--prefix", "web", "test"]),
     (
         "lints",
         &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
@@ -42,7 +45,11 @@ pub(crate) fn run(out: &mut impl std::io::Write) -> Result<()> {
             .args(arguments)
             .env("PATH", &path)
             .status()
-            .with_context(|| format!("start `{program}`: run `make tools`"))?;
+            .with_context(|| {
+                format!(
+                    "start `{program}`: run `make tools`; for `npm`, install Node.js 20.19 or newer"
+                )
+            })?;
         if !status.success() {
             bail!("{name} failed");
         }

@@ -10,7 +10,6 @@ import {
   Position,
   ReactFlow,
   ReactFlowProvider,
-  getBezierPath,
   useReactFlow,
   type Edge,
   type EdgeProps,
@@ -21,7 +20,7 @@ import { memo, useEffect, useMemo, useState } from 'react';
 
 import type { Graph, GraphEdge, GraphNode } from '../lib/types';
 import { BlockedIcon, LockIcon } from './Icons';
-import { layout, shape, type Layout } from './layout';
+import { layout, route, shape, type Layout, type Point } from './layout';
 import { label, lockText, sentence, title, type LabelOptions } from './text';
 
 export interface CanvasProps {
@@ -42,7 +41,9 @@ interface EdgeData extends Record<string, unknown> {
   edge: GraphEdge;
   lines: string[];
   text: string;
-  offset: number;
+  path: string;
+  via: Point;
+  end: Point;
   found: boolean;
   onSelect: (id: string) => void;
 }
@@ -88,35 +89,24 @@ const NamespaceBox = memo(function NamespaceBox({ data }: NodeProps<Node<{ name:
 });
 
 /// A call. What was blocked ends in a cap before its target.
-const CallEdge = memo(function CallEdge(props: EdgeProps<Edge<EdgeData>>) {
-  const { data, selected, sourceX, sourceY, targetX, targetY } = props;
+const CallEdge = memo(function CallEdge({ data, selected }: EdgeProps<Edge<EdgeData>>) {
   if (!data) return null;
-  const { edge, lines, text, offset, found } = data;
+  const { edge, lines, text, path, via, end, found } = data;
   const blocked = edge.verdict !== 'allowed';
-  const endX = blocked ? targetX - 26 : targetX - 4;
-  const [path, labelX, labelY] = getBezierPath({
-    sourceX,
-    sourceY: sourceY + offset / 4,
-    sourcePosition: Position.Right,
-    targetX: endX,
-    targetY: targetY + offset / 4,
-    targetPosition: Position.Left,
-  });
   const failing = edge.traffic.errorPercent >= 10 ? 'failing' : edge.traffic.errors > 0 ? 'degraded' : 'fine';
   const names = `call ${edge.verdict} ${failing}${selected ? ' selected' : ''}${found ? ' found' : ''}`;
-  const at = `translate(-50%, -50%) translate(${labelX}px, ${labelY + offset}px)`;
   return (
     <g className={names}>
       <title>{text}</title>
       <BaseEdge path={path} interactionWidth={18} {...(blocked ? {} : { markerEnd: `url(#arrow-${failing})` })} />
       {blocked && (
-        <g className="cap" transform={`translate(${endX + 9}, ${targetY + offset / 4})`}>
+        <g className="cap" transform={`translate(${end.x}, ${end.y})`}>
           <circle r="9" />
           <path d="M-5.5 5.5 5.5-5.5" />
         </g>
       )}
       <EdgeLabelRenderer>
-        <div className={`tag ${names}`} style={{ transform: at }} title={text}>
+        <div className={`tag ${names}`} style={{ transform: `translate(-50%, -50%) translate(${via.x}px, ${via.y}px)` }} title={text}>
           <button type="button" tabIndex={-1} onClick={() => data.onSelect(edge.id)}>
             {blocked ? <BlockedIcon /> : null}
             <LockIcon state={edge.lock.state} />
@@ -133,6 +123,7 @@ const CallEdge = memo(function CallEdge(props: EdgeProps<Edge<EdgeData>>) {
   );
 });
 
+const FIT = { padding: 0.08, maxZoom: 1.15 };
 const NODE_TYPES = { call: GraphNodeView, namespace: NamespaceBox };
 const EDGE_TYPES = { call: CallEdge };
 
@@ -162,23 +153,22 @@ function flowNodes({ graph, selected, found }: CanvasProps, places: Layout): Nod
   return [...boxes, ...nodes];
 }
 
-function flowEdges({ graph, options, selected, found, onSelect }: CanvasProps): Edge<EdgeData>[] {
+function flowEdges({ graph, options, selected, found, onSelect }: CanvasProps, places: Layout): Edge<EdgeData>[] {
   const byId = new Map(graph.nodes.map((node) => [node.id, node]));
-  const siblings = new Map<string, number>();
-  return graph.edges.map((edge) => {
-    const pair = [edge.source, edge.target].join('>');
-    const before = siblings.get(pair) ?? 0;
-    siblings.set(pair, before + 1);
-    const text = sentence(edge, byId.get(edge.source), byId.get(edge.target));
+  return graph.edges.flatMap((edge) => {
+    const [from, via, to] = [places.nodes.get(edge.source), places.labels.get(edge.id), places.nodes.get(edge.target)];
+    if (!from || !via || !to) return [];
+    const { id, source, target } = edge;
     const data: EdgeData = {
+      ...route(from, via, to, edge.verdict !== 'allowed'),
+      via,
       edge,
       lines: label(edge, options),
-      text,
-      offset: before * 46,
-      found: found.has(edge.id),
+      text: sentence(edge, byId.get(source), byId.get(target)),
+      found: found.has(id),
       onSelect,
     };
-    return { id: edge.id, type: 'call', source: edge.source, target: edge.target, data, selected: selected === edge.id };
+    return [{ id, type: 'call', source, target, data, selected: selected === id }];
   });
 }
 
@@ -207,7 +197,7 @@ function Flow(props: CanvasProps) {
       (found) => {
         if (stale) return;
         setPlaces(found);
-        requestAnimationFrame(() => void fitView({ padding: 0.12, maxZoom: 1.15 }));
+        requestAnimationFrame(() => void fitView(FIT));
       },
       (error: unknown) => console.error('layout', error),
     );
@@ -217,8 +207,13 @@ function Flow(props: CanvasProps) {
     // The numbers on edges change every second; the places depend on the form alone.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [form, fitView]);
+  const narrow = props.selected !== '';
+  useEffect(() => {
+    const frame = requestAnimationFrame(() => void fitView(FIT));
+    return () => cancelAnimationFrame(frame);
+  }, [narrow, fitView]);
   const nodes = useMemo(() => (places ? flowNodes(props, places) : []), [props, places]);
-  const edges = useMemo(() => (places ? flowEdges(props) : []), [props, places]);
+  const edges = useMemo(() => (places ? flowEdges(props, places) : []), [props, places]);
   return (
     <ReactFlow
       nodes={nodes}

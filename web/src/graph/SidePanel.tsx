@@ -3,7 +3,7 @@
 import { useState } from 'react';
 
 import { post, words } from '../lib/api';
-import { Copy, Link } from '../lib/Parts';
+import { Copy, Link, Prose } from '../lib/Parts';
 import type { Explanation, Graph, GraphEdge, GraphNode } from '../lib/types';
 import { LockIcon } from './Icons';
 import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, rate, sentence, short, title } from './text';
@@ -89,7 +89,9 @@ function Why({ edge, target }: { edge: GraphEdge; target: GraphNode | undefined 
   const verb = edge.verdict === 'allowed' ? 'allowed' : 'denied';
   return (
     <p className="why" aria-live="polite">
-      {answer ?? (
+      {answer ? (
+        <Prose text={answer} />
+      ) : (
         <button type="button" onClick={ask}>
           Why {verb}?
         </button>

@@ -33,6 +33,11 @@ export function Copy({ text, children }: { text: string; children: ReactNode }) 
   );
 }
 
+/// A sentence in which user input stands in back-ticks.
+export function Prose({ text }: { text: string }) {
+  return text.split('`').map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part));
+}
+
 /// The command that prints the same.
 export function Command({ children }: { children: string }) {
   return (

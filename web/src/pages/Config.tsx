@@ -1,7 +1,7 @@
 import { useMemo, useState } from 'react';
 
 import { useLoaded } from '../lib/api';
-import { Command, Copy, Empty, Link, Trouble } from '../lib/Parts';
+import { Command, Copy, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { ConfigObject, Mesh, Workload } from '../lib/types';
 
@@ -77,7 +77,8 @@ function Validation({ object }: { object: ConfigObject }) {
   const errors = object.problems.filter((it) => it.severity === 'error').length;
   const warnings = object.problems.length - errors;
   const state = errors > 0 ? 'bad' : warnings > 0 ? 'warning' : 'good';
-  const text = errors > 0 ? `${errors} errors` : warnings > 0 ? `${warnings} warnings` : 'valid';
+  const count = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`;
+  const text = errors > 0 ? count(errors, 'error') : warnings > 0 ? count(warnings, 'warning') : 'valid';
   const sign = { bad: '✕', warning: '!', good: '✓' }[state];
   return (
     <span className={`valid ${state}`} title={object.problems.map((it) => `${it.code} ${it.message}`).join('\n')}>
@@ -100,8 +101,12 @@ function Yaml({ object }: { object: ConfigObject }) {
       {object.problems.map((problem) => (
         <p key={problem.code + problem.line + problem.message} className={`problem ${problem.severity}`}>
           <b>{problem.code}</b> {problem.line > 0 && `line ${problem.line}: `}
-          {problem.message}
-          {problem.help && <small>{problem.help}</small>}
+          <Prose text={problem.message} />
+          {problem.help && (
+            <small>
+              <Prose text={problem.help} />
+            </small>
+          )}
         </p>
       ))}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a region that scrolls must take the focus */}

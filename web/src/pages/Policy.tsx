@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState, type FormEvent } from 'react';
 
 import { explainCommand } from '../graph/text';
 import { post, useLoaded, words } from '../lib/api';
-import { Command, Empty, Link, Trouble } from '../lib/Parts';
+import { Command, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { navigate, useAddress } from '../lib/router';
 import type { Condition, Explanation, Mesh, Question } from '../lib/types';
 
@@ -162,13 +162,13 @@ function Answer({ answer }: { answer: Explanation }) {
     <section className="answer" aria-live="polite">
       <p className={`big ${allowed ? 'allowed' : 'denied'}`}>
         <b>{allowed ? 'ALLOWED' : 'DENIED'}</b> {answer.status ? `(${answer.status}) ` : ''}
-        {answer.sentence}
+        <Prose text={answer.sentence} />
       </p>
       <h2>Layers, in order</h2>
       <ol className="layers">
         {answer.layers.map((layer) => (
           <li key={layer.layer} className={layer.said}>
-            <b>{layer.layer}</b> <span className="pill">{layer.said === 'passed' ? 'passed on' : layer.said}</span> {layer.text}
+            <b>{layer.layer}</b> <span className="pill">{layer.said === 'passed' ? 'passed on' : layer.said}</span> <Prose text={layer.text} />
           </li>
         ))}
       </ol>
@@ -206,7 +206,7 @@ function Conditions({ of, none }: { of: Condition[]; none: string }) {
       {of.map((condition, index) => (
         <li key={index}>
           <code>{condition.field}</code> {clause(condition)}
-          {condition.hint && <small className="hint">{condition.hint}</small>}
+          {condition.hint && <small className="hint"><Prose text={condition.hint} /></small>}
         </li>
       ))}
     </ul>
