@@ -18,7 +18,7 @@ try {
   const row = (...texts) => texts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator('table.edges tbody tr'));
   await row('frontend', 'backend', 'allowed').first().waitFor({ timeout: 30_000 });
   await row('intruder', 'refused').first().waitFor({ timeout: 30_000 });
-  await page.locator('.tag.denied').first().waitFor({ timeout: 30_000 });
+  await page.locator('.call.denied .cap').nth(1).waitFor({ timeout: 30_000 });
   check('frontend reaches backend under mTLS', (await row('frontend', 'backend', 'allowed').first().innerText()).includes('mTLS'));
   check('payments is denied by its policy', (await row('payments', 'backend', 'denied', 'backend-deny-payments-example').count()) === 1);
   check('frontend is denied what no ALLOW rule matches', (await row('frontend', 'backend', 'denied', 'no ALLOW rule matched').count()) === 1);
@@ -40,10 +40,10 @@ try {
   check('it can be linked to', new URL(page.url()).searchParams.get('selected')?.includes('denied') === true);
   await look(session, 'graph-panel');
 
-  await page.getByLabel('Find', { exact: true }).fill('verdict = denied AND (name = payments OR name = nobody)');
+  await page.getByRole('combobox', { name: /^Find/ }).fill('verdict = denied AND (name = payments OR name = nobody)');
   await page.locator('table.edges tr.found').first().waitFor();
   check('find selects one edge', (await page.locator('table.edges tr.found').count()) === 1);
-  await page.getByLabel('Hide', { exact: true }).fill('verdict != allowed');
+  await page.getByRole('combobox', { name: /^Hide/ }).fill('verdict != allowed');
   await page.locator('table.edges tbody tr.denied').first().waitFor({ state: 'detached' });
   check('hide leaves what was allowed', (await page.locator('table.edges tbody tr').count()) >= 1);
 

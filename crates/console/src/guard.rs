@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -53,7 +53,7 @@ pub(crate) fn session<'a>(links: &Links, headers: &'a HeaderMap) -> Option<&'a s
 
 fn host(request: &Request) -> &str {
     let field = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    request.uri().authority().map(|it| it.as_str()).or(field).unwrap_or_default()
+    request.uri().authority().map(Authority::as_str).or(field).unwrap_or_default()
 }
 
 /// Whether a `Host` is one of the names that people type.

@@ -51,7 +51,13 @@ pub(crate) struct App {
     history: Arc<Mutex<History>>,
     /// Counts the reports that were taken in.
     reports: watch::Sender<u64>,
-    objects: Arc<tokio::sync::Mutex<Option<(Instant, Arc<MeshObjects>)>>>,
+    objects: Arc<tokio::sync::Mutex<Option<Kept>>>,
+}
+
+/// What was read of the mesh, and when.
+struct Kept {
+    since: Instant,
+    objects: Arc<MeshObjects>,
 }
 
 impl std::fmt::Debug for App {
@@ -145,13 +151,13 @@ impl App {
     /// The objects of the mesh, at most two seconds old.
     pub(crate) async fn objects(&self) -> Result<Arc<MeshObjects>, ViewError> {
         let mut kept = self.objects.lock().await;
-        if let Some((since, objects)) = kept.as_ref()
-            && since.elapsed() < OBJECTS_AGE
+        if let Some(kept) = kept.as_ref()
+            && kept.since.elapsed() < OBJECTS_AGE
         {
-            return Ok(Arc::clone(objects));
+            return Ok(Arc::clone(&kept.objects));
         }
         let objects = Arc::new(self.view.objects().await?);
-        *kept = Some((Instant::now(), Arc::clone(&objects)));
+        *kept = Some(Kept { since: Instant::now(), objects: Arc::clone(&objects) });
         Ok(objects)
     }
 

@@ -11,6 +11,7 @@ import {
   ReactFlow,
   ReactFlowProvider,
   useReactFlow,
+  useStore,
   type Edge,
   type EdgeProps,
   type Node,
@@ -207,11 +208,10 @@ function Flow(props: CanvasProps) {
     // The numbers on edges change every second; the places depend on the form alone.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [form, fitView]);
-  const narrow = props.selected !== '';
+  const width = useStore((state) => state.width);
   useEffect(() => {
-    const frame = requestAnimationFrame(() => void fitView(FIT));
-    return () => cancelAnimationFrame(frame);
-  }, [narrow, fitView]);
+    if (width > 0) void fitView(FIT);
+  }, [width, fitView]);
   const nodes = useMemo(() => (places ? flowNodes(props, places) : []), [props, places]);
   const edges = useMemo(() => (places ? flowEdges(props, places) : []), [props, places]);
   return (
