@@ -128,6 +128,8 @@ pub(crate) struct Index {
     missing: BTreeSet<Source>,
     /// How the last attempt to fetch keys went, by source.
     fetched: BTreeMap<KeySource, Fetched>,
+    /// Whether the first mesh may still wait for keys.
+    is_patient: bool,
     generation: u64,
     last: Arc<Published>,
 }
@@ -140,6 +142,7 @@ impl Index {
             seen: BTreeMap::new(),
             missing: Source::all().collect(),
             fetched: BTreeMap::new(),
+            is_patient: true,
             generation: 0,
             last: Arc::new(Published::start()),
         }
@@ -188,12 +191,10 @@ impl Index {
             return None;
         }
         self.note_keys();
-        let first = !self.last.missing.is_empty();
-        // A control plane that starts again knows no keys at first: without this, tokens that are
-        // accepted would be refused for a moment.
-        if first && self.seen.values().any(|seen| seen.awaits_keys) {
+        if self.waits_for_keys() {
             return None;
         }
+        let first = !self.last.missing.is_empty();
         let next = Snapshot::new(&self.objects, self.generation + 1);
         let differing = changed(&self.last.snapshot, &next);
         let grows = !differing.is_empty() || self.generation != self.last.snapshot.generation();
@@ -217,6 +218,19 @@ impl Index {
             missing: BTreeSet::new(),
         });
         Some(Arc::clone(&self.last))
+    }
+
+    /// Whether the first mesh is held back for keys that are being fetched, as [`Index::publish`] found. A
+    /// control plane that starts again knows none: tokens that are accepted would be refused for a moment.
+    pub(crate) fn waits_for_keys(&self) -> bool {
+        let first = self.missing.is_empty() && !self.last.missing.is_empty();
+        first && self.is_patient && self.seen.values().any(|seen| seen.awaits_keys)
+    }
+
+    /// Publishes from now on whatever keys there are: an issuer that does not answer must not keep the
+    /// mesh from starting. Until its keys come, its tokens are refused.
+    pub(crate) fn wait_for_keys_no_longer(&mut self) {
+        self.is_patient = false;
     }
 
     /// Notes for each RequestAuthentication what became of the keys that it names.

@@ -152,7 +152,7 @@ impl Shared {
     }
 }
 
-/// However long a rule lets a request take: a control plane that starts waits for it.
+/// However long a rule lets a request take.
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 /// Fetches at the same time.
 const AT_ONCE: usize = 16;

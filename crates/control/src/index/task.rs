@@ -76,27 +76,35 @@ pub(crate) fn unwatched(
     let (publish, published) = watch::channel(Arc::new(Published::start()));
     let (want, wanted) = watch::channel(Wanted::default());
     let index = Index::new(control_namespace);
-    tasks.spawn(shutdown.clone().run_until_cancelled_owned(own(index, changes, publish, want)));
+    tasks.spawn(
+        shutdown.clone().run_until_cancelled_owned(own(index, changes, publish, want, PATIENCE)),
+    );
     Running { feed, published, wanted }
 }
 
-/// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't.
+/// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't. The first
+/// mesh waits for keys, but not longer than `patience`.
 async fn own(
     mut index: Index,
     mut changes: mpsc::Receiver<Feed>,
     publish: watch::Sender<Arc<Published>>,
     want: watch::Sender<Wanted>,
+    patience: Duration,
 ) {
-    while let Some(first) = changes.recv().await {
-        take(&mut index, first);
-        let longest = Instant::now() + LONGEST;
-        while let Ok(Some(next)) =
-            timeout_at(longest.min(Instant::now() + QUIET), changes.recv()).await
-        {
-            take(&mut index, next);
-            if Instant::now() >= longest {
-                break;
-            }
+    let mut waits_until: Option<Instant> = None;
+    loop {
+        let next = match waits_until {
+            Some(until) => timeout_at(until, changes.recv()).await,
+            None => Ok(changes.recv().await),
+        };
+        match next {
+            Ok(Some(first)) => collect(&mut index, first, &mut changes).await,
+            Ok(None) => return,
+            Err(_) => {}
+        }
+        if waits_until.is_some_and(|until| Instant::now() >= until) {
+            tracing::warn!("started without keys of token issuers that are still being fetched");
+            index.wait_for_keys_no_longer();
         }
         let wanted = index.wanted();
         want.send_if_modified(|before| {
@@ -107,6 +115,21 @@ async fn own(
         if let Some(published) = index.publish() {
             tracing::debug!(generation = published.snapshot.generation(), "published");
             publish.send_replace(published);
+        }
+        let still = index.waits_for_keys();
+        waits_until = still.then(|| waits_until.unwrap_or_else(|| Instant::now() + patience));
+    }
+}
+
+/// Takes in what comes until it pauses or has come for long enough.
+async fn collect(index: &mut Index, first: Feed, changes: &mut mpsc::Receiver<Feed>) {
+    take(index, first);
+    let longest = Instant::now() + LONGEST;
+    while let Ok(Some(next)) = timeout_at(longest.min(Instant::now() + QUIET), changes.recv()).await
+    {
+        take(index, next);
+        if Instant::now() >= longest {
+            break;
         }
     }
 }
@@ -123,3 +146,46 @@ fn take(index: &mut Index, feed: Feed) {
 const QUEUE: usize = 256;
 const QUIET: Duration = Duration::from_millis(6);
 const LONGEST: Duration = Duration::from_millis(50);
+/// How long the first mesh waits for keys: well under the time that `palisade up` gives a control plane.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use palisade_model::Kind;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_mesh_waits_for_keys_but_not_for_ever() {
+        let deadline = Duration::from_secs(30);
+        for (patience, answers) in [(deadline * 2, true), (Duration::from_millis(20), false)] {
+            let (feed, changes) = mpsc::channel(QUEUE);
+            let (publish, mut published) = watch::channel(Arc::new(Published::start()));
+            let (want, mut wanted) = watch::channel(Wanted::default());
+            let index = Index::new("istio-system");
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(own(index, changes, publish, want, patience));
+            for source in Source::all() {
+                let objects = match source {
+                    Source::Objects(Kind::RequestAuthentication) => vec![json!({
+                        "metadata": {"name": "a", "namespace": "shop", "resourceVersion": "1"},
+                        "spec": {"jwtRules": [{"issuer": "i", "jwksUri": "https://i.example/keys"}]},
+                    })],
+                    _ => Vec::new(),
+                };
+                feed.send(Feed::Change(source, Change::Reset(objects))).await.unwrap();
+            }
+            let keys = wanted.wait_for(|wanted| !wanted.sources.is_empty()).await.unwrap().clone();
+            assert!(!published.has_changed().unwrap() || !answers, "keys are waited for");
+            if answers {
+                let keys = keys.sources.into_keys().next().unwrap();
+                let fetched = Fetched::Keys(r#"{"keys":[]}"#.to_owned());
+                feed.send(Feed::Keys(keys, fetched)).await.unwrap();
+            }
+            let first = published.wait_for(|it| it.missing.is_empty());
+            let first = tokio::time::timeout(deadline, first).await.unwrap().unwrap();
+            assert_eq!(first.seen.values().any(|seen| seen.awaits_keys), !answers);
+        }
+    }
+}
