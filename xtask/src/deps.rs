@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kubeapi", &["manifest", "pki", "tls"]),
     ("controllers", &["manifest"]),
     ("node", &["net", "sys", "manifest", "telemetry", "probe"]),
+    ("console", &["model", "policy", "telemetry"]),
     ("cli", &["model", "policy", "manifest", "telemetry"]),
 ];
 
