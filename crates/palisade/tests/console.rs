@@ -23,8 +23,8 @@ spec:
 const ORDERS: &str = "http://backend.poc-mesh/api/orders";
 
 fn mesh() -> Mesh {
-    let manifests = repository().join("examples/poc-mesh/manifests");
-    Mesh::with(BINARY).args([manifests.to_str().unwrap(), "--console-port", "0"]).start()
+    let manifests = repository().join("examples/poc-mesh/manifests").display().to_string();
+    Mesh::with(BINARY).args([manifests.as_str(), "--console-port", "0"]).start()
 }
 
 /// Allowed, denied by a DENY rule, denied by no ALLOW rule, and refused for plaintext.

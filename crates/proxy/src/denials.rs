@@ -108,7 +108,7 @@ impl Denials {
         }
         let queue = self.queue.get_or_init(|| start(Arc::clone(&self.kept)).ok());
         // A full queue means that explaining takes long, so that it has to be rare.
-        if let Some(Err(_)) = queue.as_ref().map(|queue| queue.try_send(denial())) {
+        if queue.as_ref().is_some_and(|queue| queue.try_send(denial()).is_err()) {
             self.budget.lock().skipped += 1;
         }
     }
