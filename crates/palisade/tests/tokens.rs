@@ -1,6 +1,8 @@
 //! Tokens whose keys the control plane fetches: from an issuer in the mesh, through a rotation there, and
 //! while it is gone.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use palisade_jwt::Signer;

@@ -1,5 +1,7 @@
 //! The policy workbench: what policies mean, offline, and that a mesh agrees.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     process::Command,
     time::{Duration, Instant},
