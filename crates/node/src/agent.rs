@@ -19,6 +19,7 @@ use crate::{
     context::{Changed, Context},
     events::Kind,
     pod::{Order, PodWorker},
+    resources::Allocatable,
 };
 
 /// Creates or updates the Node object; tries until the API server answers or `limit` is over.
@@ -61,9 +62,9 @@ async fn try_register(context: &Context, name: &str) -> Result<(), kube::Error> 
 fn node_status(name: &str) -> serde_json::Value {
     let now = jiff::Timestamp::now();
     let now = format!("{now:.0}");
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
-    let memory = format!("{}Ki", rustix::system::sysinfo().totalram >> 10);
-    let resources = json!({ "cpu": cpus, "memory": memory, "pods": "1000" });
+    let Allocatable { cpus, memory_kib } = Allocatable::here();
+    let memory = format!("{memory_kib}Ki");
+    let resources = json!({ "cpu": cpus.to_string(), "memory": memory, "pods": "1000" });
     let system = rustix::system::uname();
     json!({ "status": {
         "addresses": [

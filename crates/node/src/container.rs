@@ -108,6 +108,12 @@ impl ContainerWorker {
                 Err(problem) => {
                     pause.after_problem(problem.retry);
                     self.announce_problem(&problem);
+                    if problem.reason == PULL_FAILED {
+                        if !self.wait(PULL_FAILURE_SHOWN).await {
+                            return self.never_started();
+                        }
+                        self.announce_pull_pause(&problem);
+                    }
                 }
             }
         }
@@ -207,6 +213,19 @@ impl ContainerWorker {
         self.event(Kind::Warning, "Failed", problem.message.clone());
     }
 
+    /// The reason alternates, as on a cluster: why it failed, and that it will be tried again.
+    fn announce_pull_pause(&self, problem: &Problem) {
+        let image = self.place.of(&self.pod.borrow()).and_then(|own| own.image.clone());
+        let pause = format!("Back-off pulling image \"{}\"", image.unwrap_or_default());
+        self.update(|container| {
+            container.phase = Phase::Waiting {
+                reason: "ImagePullBackOff".to_owned(),
+                message: format!("{pause}: {PULL_FAILED}: {}", problem.message),
+            };
+        });
+        self.event(Kind::Normal, "BackOff", pause);
+    }
+
     fn event(&self, kind: Kind, reason: &'static str, message: String) {
         let pod = self.pod.borrow().clone();
         let section = match self.place {
@@ -294,6 +313,12 @@ fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
 }
+
+/// Reason of a container whose image can't be had.
+const PULL_FAILED: &str = "ErrImagePull";
+
+/// How long that reason is shown before the container is said to back off.
+const PULL_FAILURE_SHOWN: Duration = Duration::from_secs(1);
 
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 use palisade_net::Fabric;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::{
-    address::Addresses, cgroup::Cgroups, cluster::Cluster, events::Events, live::LiveContainers,
-    logs::LogDirectory,
+    address::Addresses, cgroup::Cgroups, cluster::Cluster, events::Events, links::CurrentLinks,
+    live::LiveContainers, logs::LogDirectory,
 };
 
 /// The node, as its workers see it.
@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub state_dir: PathBuf,
     /// Tells of ConfigMaps and Secrets that changed.
     pub changes: broadcast::Sender<Changed>,
+    /// By which variables containers find services.
+    pub links: watch::Receiver<CurrentLinks>,
 }
 
 /// A ConfigMap or Secret that changed.

@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 
 use crate::{
     cluster::{Cluster, Contents, ReferenceError, Source},
+    context::Context,
     fields,
+    resources::{self, Allocatable},
 };
 
 /// Why a container's environment can't be made; Kubernetes calls it
@@ -36,13 +38,14 @@ pub(crate) enum EnvError {
 
 /// All variables that the pod sets for a container, in order.
 pub(crate) async fn environment(
-    cluster: &Cluster,
+    context: &Context,
     pod: &Pod,
     container: &Container,
     ip: Ipv4Addr,
 ) -> Result<Vec<(String, String)>, EnvError> {
-    let mut lookup = Lookup { cluster, pod, ip, read: BTreeMap::new() };
-    let mut env: Vec<(String, String)> = Vec::new();
+    let cluster = &context.cluster;
+    let mut lookup = Lookup { cluster, pod, container, ip, read: BTreeMap::new() };
+    let mut env = service_links(context, pod).await;
     for from in container.env_from.iter().flatten() {
         let (source, optional) = match (&from.config_map_ref, &from.secret_ref) {
             (Some(map), _) => (Source::ConfigMap(&map.name), map.optional),
@@ -64,6 +67,15 @@ pub(crate) async fn environment(
         }
     }
     Ok(env)
+}
+
+/// Variables that lead to services, which all others override.
+async fn service_links(context: &Context, pod: &Pod) -> Vec<(String, String)> {
+    let mut links = context.links.clone();
+    let Ok(links) = links.wait_for(Option::is_some).await else { return Vec::new() };
+    let enabled = pod.spec.as_ref().and_then(|spec| spec.enable_service_links);
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    links.as_ref().map(|links| links.of(namespace, enabled != Some(false))).unwrap_or_default()
 }
 
 /// Replaces `$(NAME)` by the variable's value, `$$` by `$`; what is not known stays as it is.
@@ -102,6 +114,7 @@ fn set(env: &mut Vec<(String, String)>, name: String, value: String) {
 struct Lookup<'a> {
     cluster: &'a Cluster,
     pod: &'a Pod,
+    container: &'a Container,
     ip: Ipv4Addr,
     /// One read per source.
     read: BTreeMap<String, Option<Contents>>,
@@ -140,10 +153,16 @@ impl Lookup<'_> {
             let value = fields::field(self.pod, self.ip, path);
             return value.map(Some).ok_or_else(|| unsupported(format!("fieldPath `{path}`")));
         }
+        if let Some(wanted) = &from.resource_field_ref {
+            let machine = Allocatable::here();
+            let value = resources::field(self.pod, Some(self.container), wanted, machine);
+            let what = || unsupported(format!("resource `{}`", wanted.resource));
+            return value.map(Some).ok_or_else(what);
+        }
         let (source, key, optional) = match (&from.config_map_key_ref, &from.secret_key_ref) {
             (Some(map), _) => (Source::ConfigMap(&map.name), &map.key, map.optional),
             (None, Some(secret)) => (Source::Secret(&secret.name), &secret.key, secret.optional),
-            (None, None) => return Err(unsupported("resourceFieldRef".to_owned())),
+            (None, None) => return Err(unsupported("this source".to_owned())),
         };
         let contents = self.contents(source, optional).await?;
         let value = contents.and_then(|contents| contents.get(key));

@@ -19,10 +19,12 @@ mod internal;
 mod kubelet;
 mod launch;
 mod limits;
+mod links;
 mod live;
 mod logs;
 mod pod;
 mod probe;
+mod resources;
 mod sandbox;
 mod scrape;
 mod services;
@@ -30,6 +32,7 @@ mod shim;
 mod spec;
 mod state;
 mod status;
+mod termination;
 mod volumes;
 
 use std::{
@@ -127,6 +130,7 @@ async fn run_with(
 ) -> Result<(), NodeError> {
     prepare_directories(&options)?;
     let (table, names) = watch::channel(Arc::new(DnsTable::default()));
+    let (linked, links) = watch::channel(None);
     let dns = DnsServer::bind(GATEWAY, names, options.resolver).await;
     let dns = dns.map_err(|source| NodeError::System {
         what: format!("serve DNS on {GATEWAY}:53"),
@@ -147,6 +151,7 @@ async fn run_with(
         program: options.self_exe,
         state_dir: options.state_dir,
         changes: broadcast::channel(256).0,
+        links,
     });
     // All of these end with this function.
     let mut background = JoinSet::new();
@@ -157,7 +162,7 @@ async fn run_with(
     });
     background.spawn(record);
     background.spawn(kubelet::serve(socket, Arc::clone(&context)));
-    background.spawn(services::follow(client, options.fabric, table));
+    background.spawn(services::follow(client, options.fabric, (table, linked)));
     background.spawn(agent::watch_changes(Arc::clone(&context)));
     let register = agent::register(&context, &options.name, REGISTER_WITHIN);
     // Nothing runs yet that would have to be ended.

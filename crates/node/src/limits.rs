@@ -34,7 +34,7 @@ impl Limits {
 }
 
 /// A quantity such as `100m`, `0.5` or `64Mi` in thousandths, rounded up; none if it is no number.
-fn thousandths(Quantity(text): &Quantity) -> Option<u64> {
+pub(crate) fn thousandths(Quantity(text): &Quantity) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-'));
     let (number, suffix) = text.split_at(end.unwrap_or(text.len()));

@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub(crate) use read::{LogQuery, follow};
+pub(crate) use read::{LogQuery, follow, last_words};
 
 /// Which stream a line came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

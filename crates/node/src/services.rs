@@ -16,10 +16,17 @@ use kube::{Api, Client, Resource, runtime::watcher::Event};
 use palisade_net::{Fabric, ServiceRoute, Transport, dns::DnsTable};
 use tokio::{sync::watch, time::sleep};
 
-use crate::agent::patiently;
+use crate::{
+    agent::patiently,
+    links::{CurrentLinks, Links},
+};
 
-/// Follows Services and EndpointSlices and keeps routes and names up to date.
-pub(crate) async fn follow(client: Client, fabric: Fabric, table: watch::Sender<Arc<DnsTable>>) {
+/// Follows Services and EndpointSlices and keeps routes, names and links up to date.
+pub(crate) async fn follow(
+    client: Client,
+    fabric: Fabric,
+    (table, links): (watch::Sender<Arc<DnsTable>>, watch::Sender<CurrentLinks>),
+) {
     let mut services = Box::pin(patiently(Api::<Service>::all(client.clone())));
     let mut slices = Box::pin(patiently(Api::<EndpointSlice>::all(client)));
     let mut known = Known::default();
@@ -44,6 +51,7 @@ pub(crate) async fn follow(client: Client, fabric: Fabric, table: watch::Sender<
             continue;
         }
         table.send_replace(Arc::new(names(&known)));
+        links.send_replace(Some(Arc::new(Links::new(known.services.by_name.values()))));
         let routes = routes(&known);
         if routes != applied {
             let (fabric, wanted) = (fabric.clone(), routes.clone());

@@ -168,9 +168,11 @@ fn a_machine_that_is_too_small_is_said_to_be() {
 #[test]
 fn what_ends_by_itself_is_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
+    // Never ready, so that only its end can satisfy `up`.
     let up = |script: &str, wrap: fn(&str) -> String| {
         let spec = format!(
-            "{{restartPolicy: Never, containers: [{{name: app, image: busybox, command: [sh, -c, '{script}']}}]}}"
+            "{{restartPolicy: Never, containers: [{{name: app, image: busybox, command: [sh, -c, '{script}'],
+              readinessProbe: {{exec: {{command: ['false']}}}}}}]}}"
         );
         let file = directory.path().join("work.yaml");
         fs::write(&file, wrap(&spec)).unwrap();

@@ -150,3 +150,62 @@ fn pods_are_held_to_their_limits() {
     let started: u32 = started.lines().filter_map(|line| line.parse().ok()).max().unwrap();
     assert!((900..1024).contains(&started), "{started}");
 }
+
+#[test]
+fn containers_learn_their_surroundings_and_say_why_they_end() {
+    let mesh = mesh();
+    let service = "apiVersion: v1
+kind: Service
+metadata: {name: my-db, namespace: work}
+spec: {selector: {app: none}, clusterIP: 10.96.7.7, ports: [{name: sql, port: 5432}]}
+";
+    mesh.kubectl_apply(service).ok();
+    let more = "    terminationMessagePolicy: FallbackToLogsOnError
+    resources: {requests: {cpu: 250m}, limits: {cpu: 500m, memory: 64Mi}}
+    env:
+    - {name: CPU, valueFrom: {resourceFieldRef: {resource: requests.cpu, divisor: 1m}}}
+    - {name: WHERE, value: $(MY_DB_PORT_5432_TCP)}
+    - {name: MY_DB_SERVICE_HOST, value: mine}
+    volumeMounts: [{name: about, mountPath: /about}]
+  volumes:
+  - name: about
+    downwardAPI:
+      items:
+      - {path: memory, resourceFieldRef: {
+          containerName: app, resource: limits.memory, divisor: 1Mi}}
+";
+    let told = "$CPU $(cat /about/memory) $WHERE $MY_DB_SERVICE_HOST ${MY_DB_PORT-none}";
+    let script = format!("echo {told} > /dev/termination-log");
+    let applied = mesh.kubectl_apply(&pod("linked", more, &script));
+    assert_eq!(applied.stderr, "", "nothing is ignored");
+    applied.ok();
+    let alone = format!("{more}  enableServiceLinks: false\n");
+    mesh.kubectl_apply(&pod("alone", &alone, &script)).ok();
+    mesh.kubectl_apply(&pod("logs", more, "echo out of luck; exit 3")).ok();
+    let said = |name: &str| {
+        eventually(&format!("{name} has ended"), SOON, || {
+            let path = "jsonpath={.status.containerStatuses[0].state.terminated.message}";
+            let said = mesh.kubectl(&["-n", "work", "get", "pod", name, "-o", path]).ok();
+            if said.is_empty() { Err(said) } else { Ok(said) }
+        })
+    };
+    let url = "tcp://10.96.7.7:5432";
+    assert_eq!(said("linked").trim(), format!("250 64 {url} mine {url}"));
+    assert_eq!(said("alone").trim(), "250 64 $(MY_DB_PORT_5432_TCP) mine none");
+    assert_eq!(said("logs").trim(), "out of luck");
+}
+
+#[test]
+fn an_image_that_can_not_be_had_backs_off() {
+    let mesh = mesh();
+    mesh.kubectl_apply(&pod("image", "", "true").replace("busybox", "nginx:1.27")).ok();
+    eventually("the pod backs off", SOON, || {
+        let pods = mesh.kubectl(&["-n", "work", "get", "pod", "image"]).ok();
+        if pods.contains("ImagePullBackOff") { Ok(()) } else { Err(pods) }
+    });
+    eventually("events name the images that there are", SOON, || {
+        let told = mesh.kubectl(&["-n", "work", "describe", "pod", "image"]).ok();
+        let words = ["Back-off pulling image \"nginx:1.27\"", "mendhak/http-https-echo"];
+        if words.iter().all(|word| told.contains(word)) { Ok(()) } else { Err(told) }
+    });
+}

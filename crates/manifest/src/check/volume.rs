@@ -72,6 +72,11 @@ fn items(source: &Place<'_>, report: &mut Report) {
         if let Some(field) = item.walk(&["fieldRef", "fieldPath"]) {
             container::field_path(&field, FIELDS, report);
         }
+        if let Some(resource) = item.get("resourceFieldRef")
+            && resource.text("containerName").is_empty()
+        {
+            report.missing(&resource, "containerName");
+        }
     }
 }
 

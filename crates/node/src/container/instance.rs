@@ -40,7 +40,7 @@ impl Ended {
 impl ContainerWorker {
     /// Starts an instance and stays with it until it has ended.
     pub(super) async fn run_instance(&mut self, prepared: Prepared) -> Result<Ended, Problem> {
-        let Prepared { spec, streams, container, cgroups } = prepared;
+        let Prepared { spec, streams, container, cgroups, message } = prepared;
         let killed = cgroups.killed();
         let pod = self.pod.borrow().clone();
         let (namespace, name, _) = identity(&pod);
@@ -57,7 +57,9 @@ impl ContainerWorker {
         self.context.live.remove(&key);
         pump.finish().await;
         let out_of_memory = cgroups.killed() > killed;
-        Ok(Ended { exit_code, started_at, message: None, out_of_memory })
+        let log = self.context.log_directory(&pod, &container.name).file(instance);
+        let message = message.read(exit_code, &log);
+        Ok(Ended { exit_code, started_at, message, out_of_memory })
     }
 
     /// Notes that an instance runs; its number.

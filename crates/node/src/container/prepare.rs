@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod};
 use palisade_sys::privilege::has_many_ids;
 
-use super::{ContainerWorker, Problem, Retry};
+use super::{ContainerWorker, PULL_FAILED, Problem, Retry};
 use crate::{
     cgroup::ContainerCgroups,
     env,
@@ -13,6 +13,7 @@ use crate::{
     limits::Limits,
     sandbox::SIDECAR,
     spec::{ContainerSpec, Privilege, ProcessSpec, RootSpec, Terminal},
+    termination::TerminationMessage,
 };
 
 /// A container, ready to be started.
@@ -21,6 +22,7 @@ pub(crate) struct Prepared {
     pub streams: Streams,
     pub container: Container,
     pub cgroups: ContainerCgroups,
+    pub message: TerminationMessage,
 }
 
 impl ContainerWorker {
@@ -29,10 +31,9 @@ impl ContainerWorker {
         let Some(container) = self.place.of(&pod).cloned() else {
             return Err(self.config_error("the container is not in the pod".to_owned()));
         };
-        let variables =
-            env::environment(&self.context.cluster, &pod, &container, self.sandbox.ip())
-                .await
-                .map_err(|error| self.config_error(error.to_string()))?;
+        let variables = env::environment(&self.context, &pod, &container, self.sandbox.ip())
+            .await
+            .map_err(|error| self.config_error(error.to_string()))?;
         let resolved = self.resolve(&pod, &container, &variables)?;
         self.update(|state| state.image_id = resolved.id.to_owned());
         let image = container.image.as_deref().unwrap_or_default();
@@ -51,11 +52,14 @@ impl ContainerWorker {
         };
         let declared = container.volume_mounts.as_deref().unwrap_or_default();
         let volumes = self.volumes.mounts(&pod, declared, &variables);
+        let message = TerminationMessage::create(&self.context.pod_directory(&pod), &container)
+            .map_err(|error| create_error(format!("can't make its termination log: {error}")))?;
+        let said_in = message.mount_beside(&volumes);
         let spec = ContainerSpec {
             namespaces: self.sandbox.namespaces(),
             root: RootSpec {
                 masked: vec![self.context.state_dir.clone()],
-                mounts: self.sandbox.mounts().chain(volumes).collect(),
+                mounts: self.sandbox.mounts().chain(said_in).chain(volumes).collect(),
                 program: self.context.program.clone(),
             },
             process,
@@ -65,16 +69,13 @@ impl ContainerWorker {
             (false, true) => Streams::InputAndOutput,
             (false, false) => Streams::Output,
         };
-        Ok(Prepared { spec, streams, container, cgroups })
+        Ok(Prepared { spec, streams, container, cgroups, message })
     }
 
     fn cgroups(&self, container: &Container) -> Result<ContainerCgroups, Problem> {
         let Some(pod) = self.sandbox.cgroups() else { return Ok(ContainerCgroups::default()) };
-        pod.container(&container.name, Limits::of(container)).map_err(|error| Problem {
-            reason: "CreateContainerError",
-            message: error.to_string(),
-            retry: Retry::BackOff,
-        })
+        let made = pod.container(&container.name, Limits::of(container));
+        made.map_err(|error| create_error(error.to_string()))
     }
 
     fn resolve(
@@ -101,7 +102,7 @@ impl ContainerWorker {
                 .map(String::as_str),
         };
         image::resolve(wanted).map_err(|error| Problem {
-            reason: "ErrImagePull",
+            reason: PULL_FAILED,
             message: error.to_string(),
             retry: Retry::BackOff,
         })
@@ -130,6 +131,10 @@ impl ContainerWorker {
     fn config_error(&self, message: String) -> Problem {
         Problem { reason: "CreateContainerConfigError", message, retry: Retry::Soon }
     }
+}
+
+fn create_error(message: String) -> Problem {
+    Problem { reason: "CreateContainerError", message, retry: Retry::BackOff }
 }
 
 /// User and group: the container's wish, the pod's, the image's. Root of a container is nobody

@@ -114,6 +114,16 @@ pub(crate) async fn follow(
     }
 }
 
+/// The end of a log, as much of it as kubelet takes for a termination message: 80 lines and 2 KiB
+/// at most.
+pub(crate) fn last_words(path: &Path) -> io::Result<Vec<u8>> {
+    let query = LogQuery { tail: Some(80), ..LogQuery::default() };
+    let (lines, _) = stored(path, &query)?;
+    let shown = lines.iter().filter_map(|line| query.show(line));
+    let mut text: Vec<u8> = shown.flat_map(|parts| parts.concat()).collect();
+    Ok(text.split_off(text.len().saturating_sub(2048)))
+}
+
 /// Lines that are there already, and the newest file at its end.
 fn stored(path: &Path, query: &LogQuery) -> io::Result<(VecDeque<Vec<u8>>, BufReader<File>)> {
     let mut lines = VecDeque::new();

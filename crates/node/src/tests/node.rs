@@ -183,6 +183,12 @@ fn what_can_not_run_says_why() {
         let pod =
             machine.wait("image", "refused", |pod| waiting(pod)["reason"] == "ErrImagePull").await;
         assert!(waiting(&pod)["message"].as_str().unwrap().contains("palisade.dev/command"));
+        let pod = machine
+            .wait("image", "backing off", |pod| waiting(pod)["reason"] == "ImagePullBackOff")
+            .await;
+        let message = waiting(&pod)["message"].as_str().unwrap().to_owned();
+        let told = "Back-off pulling image \"nginx:1\": ErrImagePull: ";
+        assert!(message.starts_with(told) && message.contains("mendhak"), "{message}");
         let mut container = shell("c", "echo $X; sleep 60");
         container["env"] = json!([{ "name": "X", "valueFrom": { "configMapKeyRef": { "name": "m", "key": "k" } } }]);
         machine.create("config", json!({ "containers": [container] })).await;

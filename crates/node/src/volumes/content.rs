@@ -12,6 +12,7 @@ use super::{Files, REFRESH, VolumeError, is_inside};
 use crate::{
     cluster::{Cluster, Contents, ReferenceError, Source},
     fields,
+    resources::{self, Allocatable},
 };
 
 /// Files, and how long they are good for.
@@ -65,8 +66,13 @@ impl Projection<'_> {
             self.add_items(contents, secret.items.as_deref(), secret.optional)?;
         }
         for item in source.downward_api.iter().flat_map(|api| api.items.iter().flatten()) {
-            let path = item.field_ref.as_ref().map(|reference| reference.field_path.as_str());
-            let value = path.and_then(|path| fields::field(self.pod, self.ip, path));
+            let value = match (&item.field_ref, &item.resource_field_ref) {
+                (Some(field), _) => fields::field(self.pod, self.ip, &field.field_path),
+                (None, Some(wanted)) => {
+                    resources::field(self.pod, None, wanted, Allocatable::here())
+                }
+                (None, None) => None,
+            };
             let value = value.ok_or_else(|| {
                 self.invalid(format!("field of `{}` is not supported", item.path))
             })?;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::schema::{
     Lit, Object,
-    Type::{Any, Bool, Enum, Int32, Int64, IntOrStr, List, Object as Obj, Objects, Str},
+    Type::{Any, Bool, Enum, Int32, Int64, IntOrStr, List, Object as Obj, Objects, Quantity, Str},
     f, object,
 };
 
@@ -20,6 +20,18 @@ pub(super) static OBJECT_FIELD_SELECTOR: Object = object(
     &[f("apiVersion", Str).default(Lit::Str("v1")), f("fieldPath", Str).required()],
 );
 
+pub(super) static RESOURCE_FIELD_SELECTOR: Object = object(
+    "io.k8s.api.core.v1.ResourceFieldSelector",
+    &[
+        f("containerName", Str),
+        f("divisor", Quantity),
+        f("resource", Str).required().only(
+            &["limits.cpu", "limits.memory", "requests.cpu", "requests.memory"],
+            "only processors and memory are counted",
+        ),
+    ],
+);
+
 pub(super) static SECRET_KEY_SELECTOR: Object = object(
     "io.k8s.api.core.v1.SecretKeySelector",
     &[f("key", Str).required(), f("name", Str).required(), f("optional", Bool)],
@@ -30,7 +42,7 @@ pub(super) static ENV_VAR_SOURCE: Object = object(
     &[
         f("configMapKeyRef", Obj(&CONFIG_MAP_KEY_SELECTOR)),
         f("fieldRef", Obj(&OBJECT_FIELD_SELECTOR)),
-        f("resourceFieldRef", Any).refused("containers have no limits that could be read"),
+        f("resourceFieldRef", Obj(&RESOURCE_FIELD_SELECTOR)),
         f("secretKeyRef", Obj(&SECRET_KEY_SELECTOR)),
     ],
 );
@@ -160,12 +172,9 @@ pub(super) static CONTAINER: Object = object(
         f("startupProbe", Obj(&PROBE)),
         f("stdin", Bool),
         f("stdinOnce", Bool),
-        f("terminationMessagePath", Str)
-            .default(Lit::Str("/dev/termination-log"))
-            .ignored("a reason of termination is read from the log only"),
+        f("terminationMessagePath", Str).default(Lit::Str("/dev/termination-log")),
         f("terminationMessagePolicy", Enum(&["File", "FallbackToLogsOnError"]))
-            .default(Lit::Str("File"))
-            .ignored("a reason of termination is read from the log only"),
+            .default(Lit::Str("File")),
         f("tty", Bool),
         f("volumeDevices", List(&Any)).merge(&["devicePath"]).refused("there are no block devices"),
         f("volumeMounts", Objects(&VOLUME_MOUNT)).merge(&["mountPath"]),

@@ -103,10 +103,7 @@ pub(super) static POD_SPEC: Object = object(
         f("dnsPolicy", Enum(&["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]))
             .default(Lit::Str("ClusterFirst"))
             .only_warn(&["ClusterFirst"], "pods use the DNS of the mesh"),
-        f("enableServiceLinks", Bool).ignored_unless(
-            Lit::Bool(true),
-            "services are found by DNS, not by environment variables",
-        ),
+        f("enableServiceLinks", Bool),
         f("ephemeralContainers", List(&Any))
             .merge(&["name"])
             .refused("ephemeral containers are not implemented"),

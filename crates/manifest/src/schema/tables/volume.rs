@@ -1,6 +1,6 @@
 //! Volumes of a pod.
 
-use super::container::OBJECT_FIELD_SELECTOR;
+use super::container::{OBJECT_FIELD_SELECTOR, RESOURCE_FIELD_SELECTOR};
 use crate::schema::{
     Lit, Object,
     Type::{Any, Bool, Enum, Int32, Int64, Object as Obj, Objects, Quantity, Str},
@@ -43,7 +43,7 @@ pub(super) static DOWNWARD_API_VOLUME_FILE: Object = object(
         f("fieldRef", Obj(&OBJECT_FIELD_SELECTOR)),
         f("mode", Int32),
         f("path", Str).required(),
-        f("resourceFieldRef", Any).refused("containers have no limits that could be read"),
+        f("resourceFieldRef", Obj(&RESOURCE_FIELD_SELECTOR)),
     ],
 );
 
