@@ -119,7 +119,8 @@ fn suffixes(n: usize) -> Example {
         2 => json!({"paths": [format!("/{{*}}/{{*}}/orders-{n}/item-{n}.json")]}),
         _ => json!({"hosts": [format!("*.shop-{n}.example.com")]}),
     };
-    let principals = if n.is_multiple_of(3) { json!([format!("*/sa/app-{n}")]) } else { json!(["*"]) };
+    let principals =
+        if n.is_multiple_of(3) { json!([format!("*/sa/app-{n}")]) } else { json!(["*"]) };
     Example {
         rule: json!({
             "from": [{"source": {"principals": principals}}],
