@@ -20,12 +20,16 @@ const STEPS: &[(&str, &[&str])] = &[
     ("faults named", &["cargo", "xtask", "honesty"]),
     ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
     ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
+    ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
     (
         "recorded cases through sidecars",
-        &["cargo", "xtask", "conformance", "--live", "conformance/authz-cases.yaml"],
+        &["cargo", "xtask", "conformance", "--live", "--palisade", BUILT, RECORDED],
     ),
-    ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
 ];
+
+/// The program that the tests ran, and what it is asked.
+const BUILT: &str = "target/debug/palisade";
+const RECORDED: &str = "conformance/authz-cases.yaml";
 
 /// Runs all steps and ends at the first one that fails.
 ///

@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Send the decision cases through real sidecars, over mTLS
     #[arg(long, conflicts_with = "group")]
     live: bool,
+    /// The program that the sidecars are, if it is built already
+    #[arg(long, requires = "live", value_name = "FILE")]
+    palisade: Option<PathBuf>,
     /// Run the cases of this group only
     #[arg(long)]
     group: Option<String>,
@@ -56,7 +59,7 @@ pub(crate) struct Args {
 /// Runs the files and prints each difference; the last line is `N passed, N failed`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     if args.live {
-        return live::run(&args.files, out);
+        return live::run(&args.files, args.palisade.as_deref(), out);
     }
     let mut report = Report::new(args.group.as_deref());
     let deviations = Deviations::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(DEVIATIONS))?;
@@ -163,7 +166,7 @@ mod tests {
         let files = case_files(&corpus).unwrap();
         assert_eq!(files.len(), 7, "{files:?}");
         let mut out = Vec::new();
-        run(&Args { files, live: false, group: None }, &mut out).unwrap();
+        run(&Args { files, live: false, palisade: None, group: None }, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());
     }
 }

@@ -8,7 +8,11 @@ mod application;
 mod exceptions;
 mod sidecar;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use self::{exceptions::Exceptions, sidecar::Fleet};
 use super::{
@@ -22,14 +26,21 @@ use super::{
 use crate::lab::{self, Caller, Ends, Heard, Response, Target};
 
 /// Runs the files' decision cases and prints each difference; the last line is `N passed, N failed`.
-pub(crate) fn run(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    if !lab::is_inside() {
+///
+/// The sidecars are `palisade`, or what is built of these sources.
+pub(crate) fn run(
+    paths: &[PathBuf],
+    palisade: Option<&Path>,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
+    if palisade.is_none() && !lab::is_inside() {
         sidecar::build()?;
     }
     if let Some(code) = lab::enter()? {
         return Ok(code);
     }
     application::start(&PORTS)?;
+    let program = palisade.map_or_else(sidecar::program, |given| Ok(given.to_owned()))?;
     let exceptions = Exceptions::read()?;
     let directory = tempfile::tempdir()?;
     let mut report = Report::new(None);
@@ -40,7 +51,7 @@ pub(crate) fn run(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Exi
                 continue;
             };
             for batch in scenes.chunks(Fleet::SIZE) {
-                run_batch(batch, &exceptions, directory.path(), &mut report)?;
+                run_batch(batch, &program, &exceptions, directory.path(), &mut report)?;
             }
         }
     }
@@ -50,12 +61,13 @@ pub(crate) fn run(paths: &[PathBuf], out: &mut impl Write) -> anyhow::Result<Exi
 
 fn run_batch(
     scenes: &[Scene],
+    program: &Path,
     exceptions: &Exceptions,
-    directory: &std::path::Path,
+    directory: &Path,
     report: &mut Report<'_>,
 ) -> anyhow::Result<()> {
     let mut certificates = lab::Certificates::new()?;
-    let fleet = Fleet::start(scenes, &mut certificates, directory)?;
+    let fleet = Fleet::start(program, scenes, &mut certificates, directory)?;
     let mut caller = Caller::new(certificates);
     for (scene, from_ports) in scenes.iter().zip(fleet.client_ports()) {
         for case in &scene.cases {

@@ -32,7 +32,8 @@ pub(super) fn build() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn program() -> anyhow::Result<PathBuf> {
+/// What [`build`] made.
+pub(super) fn program() -> anyhow::Result<PathBuf> {
     Ok(env::current_exe().context("find this program")?.with_file_name("palisade"))
 }
 
@@ -42,11 +43,11 @@ impl Fleet {
 
     /// Starts them, waits until all serve, and sends each the clients that have its ports.
     pub(super) fn start(
+        program: &Path,
         scenes: &[Scene],
         certificates: &mut Certificates,
         directory: &Path,
     ) -> anyhow::Result<Self> {
-        let program = program()?;
         let roots = directory.join("roots.pem");
         fs::write(&roots, certificates.roots_pem())?;
         let mut fleet = Self(Vec::new());
@@ -63,7 +64,7 @@ impl Fleet {
                 "listen": listen(index),
             });
             fs::write(file("json"), bootstrap.to_string())?;
-            let child = Command::new(&program)
+            let child = Command::new(program)
                 .args(["proxy", "sidecar", "--bootstrap"])
                 .arg(file("json"))
                 .stdin(Stdio::null())
