@@ -181,8 +181,8 @@ fn what_refuses_shows_as_a_failure(mesh: &Mesh) {
     }
 }
 
+/// A connection is logged once it has ended, which may be after its client saw the end.
 fn it_is_observed_as_with_istio(mesh: &Mesh) {
-    let log = mesh.palisade(&["logs", CLIENTS[0], "-c", "istio-proxy"]).ok();
     for (part, cluster) in [
         ("- - -", "PassthroughCluster"),
         ("200", "outbound|80||www.example.com"),
@@ -192,8 +192,11 @@ fn it_is_observed_as_with_istio(mesh: &Mesh) {
         ("503 U", "outbound|8081||www.example.com"),
         ("0 U", "outbound|9002||db.example.com"),
     ] {
-        let found = log.lines().any(|line| line.contains(part) && line.contains(cluster));
-        assert!(found, "{part} {cluster}\n{log}");
+        eventually("a line of the log", Duration::from_secs(10), || {
+            let log = mesh.palisade(&["logs", CLIENTS[0], "-c", "istio-proxy"]).ok();
+            let found = log.lines().any(|line| line.contains(part) && line.contains(cluster));
+            if found { Ok(()) } else { Err(format!("{part} {cluster}\n{log}")) }
+        });
     }
     let metrics = mesh.sidecar(CLIENTS[0], "stats/prometheus");
     for (family, service, name, code) in [
