@@ -107,6 +107,8 @@ mod tests {
     const NAMES: &[(&str, std::net::Ipv4Addr)] =
         &[("issuer.example.com", Outside::FAR), ("metadata.example.com", Outside::METADATA)];
 
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
     /// Runs `ask` in the network of a mesh that has one service, and a way out if there is a `host`.
     fn in_mesh(host: Option<&Runtime>, socket: &Path, ask: impl AsyncFnOnce(&dyn Network) + Send) {
         let egress = if host.is_some() { Egress::Host } else { Egress::Refused };
@@ -150,7 +152,7 @@ mod tests {
                 let mut stream = stream.into_std().unwrap();
                 stream.set_nonblocking(false).unwrap();
                 let mut answer = String::new();
-                stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+                stream.write_all(REQUEST).unwrap();
                 stream.read_to_string(&mut answer).unwrap();
                 answer.lines().last().unwrap_or_default().to_owned()
             })
@@ -165,7 +167,10 @@ mod tests {
         let listener = TcpListener::bind((GATEWAY, 15012)).unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                stream.unwrap().write_all(b"HTTP/1.1 200 OK\r\n\r\nnear").unwrap();
+                let mut stream = stream.unwrap();
+                // A socket that is closed with bytes unread resets the connection.
+                stream.read_exact(&mut [0; REQUEST.len()]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nnear").unwrap();
             }
         });
     }
