@@ -1,72 +1,57 @@
-//! AuthorizationPolicies as the specification reads: on JSON, with nothing compiled, and no use of what
-//! the product matches with. Every value is tried on every request.
+//! AuthorizationPolicies as the specification reads: on JSON, with nothing compiled and nothing that the
+//! product matches with. Every value is tried on every request.
 
-use palisade_policy::{Attributes, Scope};
+use std::{cell::RefCell, collections::HashMap, net::IpAddr, slice::from_ref, str::from_utf8};
+
+use palisade_policy::{Attributes, Http, Scope};
 use palisade_types::TrustDomain;
+use regex::{Regex, escape};
 use serde_json::Value;
 
-use super::words::{block, glob, inside, items, list, pattern, template, text};
+/// Allowed or not, and by which rule.
+type Decided = (bool, Option<String>);
 
-/// Allowed or not, by which rule, and whether it was marked.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Answer {
-    pub(crate) allowed: bool,
-    pub(crate) rule: Option<String>,
+    pub(crate) decided: Decided,
     pub(crate) audited: bool,
     /// Of the dry-run DENY and the dry-run ALLOW policies.
-    pub(crate) shadow: [Option<(bool, Option<String>)>; 2],
+    pub(crate) shadow: [Option<Decided>; 2],
 }
 
-/// A key, its values, and its negated values.
-type Condition = (String, Vec<String>, Vec<String>);
-
 pub(crate) fn decide(policies: &[Value], scope: Scope<'_>, a: &Attributes<'_>) -> Answer {
-    let of = |action: &str, dry: bool| -> Vec<&Value> {
+    let of = |action: &str, dry_run: bool| -> Vec<&Value> {
         let applies = |p: &&Value| {
-            let namespace = &p["metadata"]["namespace"];
-            let labels = p["spec"]["selector"]["matchLabels"].as_object();
-            let labelled = |(k, v): (&String, &Value)| scope.labels.get(k).is_some_and(|l| v == l);
-            (namespace == scope.namespace || *namespace == *scope.mesh.root_namespace)
-                && labels.into_iter().flatten().all(labelled)
+            let mut labels = p["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+            [scope.namespace, &scope.mesh.root_namespace]
+                .contains(&text(&p["metadata"]["namespace"]))
+                && labels.all(|(name, value)| scope.labels.get(name).is_some_and(|l| value == l))
                 && p["spec"]["action"].as_str().unwrap_or("ALLOW") == action
-                && (p["metadata"]["annotations"]["istio.io/dry-run"] == "true") == dry
+                && (p["metadata"]["annotations"]["istio.io/dry-run"] == "true") == dry_run
         };
         policies.iter().filter(applies).collect()
     };
-    let first = |policies: &[&Value]| {
-        let matching = policies.iter().flat_map(|p| {
-            let (namespace, name) =
-                (text(&p["metadata"]["namespace"]), text(&p["metadata"]["name"]));
-            let allow = text(&p["spec"]["action"]) == "ALLOW";
-            let reading = Reading { scope, a, namespace: &namespace, allow };
-            let rules = items(&p["spec"]["rules"]).iter().enumerate();
-            let matching = rules.filter(|(_, rule)| !rule.is_null() && reading.rule(rule));
-            let named = matching.map(|(n, _)| format!("ns[{namespace}]-policy[{name}]-rule[{n}]"));
-            named.collect::<Vec<_>>()
-        });
-        matching.min()
+    let first = |policies: &[&Value]| policies.iter().flat_map(|p| matching(p, scope, a)).min();
+    let result = |action: &str, dry_run: bool| {
+        let policies = of(action, dry_run);
+        let rule = first(&policies);
+        (!policies.is_empty()).then_some((rule.is_some() == (action == "ALLOW"), rule))
     };
-    let deny = |rule: Option<String>| (rule.is_none(), rule);
-    let allow = |policies: &[&Value]| {
-        let rule = first(policies);
-        (policies.is_empty() || rule.is_some(), rule)
-    };
-    let custom = first(&of("CUSTOM", false));
-    let denied = deny(first(&of("DENY", false)));
-    let (allowed, rule) = match &custom {
-        Some(rule) => {
-            (false, Some(format!("istio-ext-authz-{rule}-deny-due-to-bad-CUSTOM-action")))
-        }
-        None if !denied.0 => denied,
-        None => allow(&of("ALLOW", false)),
-    };
+    let asked = |rule| format!("istio-ext-authz-{rule}-deny-due-to-bad-CUSTOM-action");
+    let custom = first(&of("CUSTOM", false)).map(|rule| (false, Some(asked(rule))));
     let audited = custom.is_none() && first(&of("AUDIT", false)).is_some();
-    let (dry_deny, dry_allow) = (of("DENY", true), of("ALLOW", true));
-    let shadow = [
-        (!dry_deny.is_empty()).then(|| deny(first(&dry_deny))),
-        (!dry_allow.is_empty()).then(|| allow(&dry_allow)),
-    ];
-    Answer { allowed, rule, audited, shadow }
+    let denied = custom.or_else(|| result("DENY", false).filter(|(allowed, _)| !allowed));
+    let decided = denied.or_else(|| result("ALLOW", false)).unwrap_or((true, None));
+    Answer { decided, audited, shadow: ["DENY", "ALLOW"].map(|action| result(action, true)) }
+}
+
+/// Names of the rules that match.
+fn matching(policy: &Value, scope: Scope<'_>, a: &Attributes<'_>) -> Vec<String> {
+    let [namespace, name] = ["namespace", "name"].map(|field| text(&policy["metadata"][field]));
+    let reading = Reading { scope, a, namespace, allow: policy["spec"]["action"] == "ALLOW" };
+    let rules = items(&policy["spec"]["rules"]).iter().enumerate();
+    let matching = rules.filter(|(_, rule)| !rule.is_null() && reading.rule(rule));
+    matching.map(|(n, _)| format!("ns[{namespace}]-policy[{name}]-rule[{n}]")).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -78,188 +63,170 @@ struct Reading<'a> {
     allow: bool,
 }
 
+/// Whether all values of a condition are usable, and whether those that are hold.
+type Condition = (bool, bool);
+
 impl Reading<'_> {
     fn rule(self, rule: &Value) -> bool {
-        let all = |many: &str, entry: &str, names: &'static [[&'static str; 3]]| -> Vec<_> {
-            let fields = |of: &Value| -> Vec<Condition> {
-                names
-                    .iter()
-                    .map(|[key, name, not]| ((*key).to_owned(), list(&of[*name]), list(&of[*not])))
-                    .collect()
+        let entry = |of: &Value| -> Vec<_> {
+            let field = |(name, values): (&String, _)| {
+                let plain = name.strip_prefix("not").map(|n| n[..1].to_lowercase() + &n[1..]);
+                self.condition(plain.as_ref().unwrap_or(name), values, plain.is_some())
             };
-            let of = |item: &Value| fields(&item[entry]);
-            items(&rule[many]).iter().map(of).collect()
+            of.as_object().into_iter().flatten().map(field).collect()
         };
-        let (from, to) = (all("from", "source", SOURCE), all("to", "operation", OPERATION));
-        let key = |c: &Value| (text(&c["key"]), list(&c["values"]), list(&c["notValues"]));
-        let when: Vec<Condition> = items(&rule["when"]).iter().map(key).collect();
-        if when.iter().any(|(key, ..)| !is_known(key)) {
-            return false;
-        }
-        let every = from.iter().chain(&to).flatten().chain(&when);
-        let unusable = |(k, v, n): &Condition| v.iter().chain(n).any(|v| !self.usable(k, v));
-        if self.allow && { every }.any(unusable) {
-            return false;
-        }
-        let any = |key: &str, values: &[String]| values.iter().any(|v| self.value(key, v));
-        let holds = |(key, values, not_values): &Condition| {
-            let usable = |values: &[String]| -> Vec<String> {
-                values.iter().filter(|v| self.usable(key, v)).cloned().collect()
-            };
-            let (values, not_values) = (usable(values), usable(not_values));
-            (values.is_empty() || any(key, &values)) && !any(key, &not_values)
+        let both = |c: &Value| {
+            let list = |(name, not)| self.condition(text(&c["key"]), &c[name], not);
+            [("values", false), ("notValues", true)].map(list).to_vec()
         };
-        (from.is_empty() || from.iter().any(|s| s.iter().all(holds)))
-            && (to.is_empty() || to.iter().any(|o| o.iter().all(holds)))
-            && when.iter().all(holds)
+        let from: Vec<_> = items(&rule["from"]).iter().map(|from| entry(&from["source"])).collect();
+        let to: Vec<_> = items(&rule["to"]).iter().map(|to| entry(&to["operation"])).collect();
+        let when: Vec<_> = items(&rule["when"]).iter().map(both).collect();
+        let usable = [&from, &to, &when].into_iter().flatten().flatten().all(|c| c.0);
+        let holds = |entry: &Vec<Condition>| entry.iter().all(|c| c.1);
+        let one = |of: &[Vec<_>]| of.is_empty() || of.iter().any(holds);
+        items(&rule["when"]).iter().all(|c| is_known(text(&c["key"])))
+            && (usable || !self.allow)
+            && (one(&from) && one(&to) && when.iter().all(holds))
     }
 
-    /// What is not leaves an ALLOW rule out, and is left out of others.
-    fn usable(self, key: &str, value: &str) -> bool {
-        let http = ["hosts", "methods", "paths"].contains(&key) || key.starts_with("request.");
-        let bracketed = |rest: &str| rest.starts_with('[') && rest.ends_with(']');
-        let claims = key.strip_prefix("request.auth.claims");
-        (self.a.http.is_some() || !http)
-            && (!key.ends_with(".ip") || block(value).is_some())
-            && (key != "destination.port" || value.parse::<u16>().is_ok())
-            && key.strip_prefix("request.headers").is_none_or(bracketed)
-            && claims.is_none_or(|rest| rest.is_empty() || bracketed(rest))
+    fn condition(self, key: &str, values: &Value, not: bool) -> Condition {
+        let value = |value| self.value(key, text(value));
+        let values: Vec<Option<bool>> = items(values).iter().map(value).collect();
+        let any = values.contains(&Some(true));
+        (!values.contains(&None), any != not || values.iter().all(Option::is_none))
     }
 
-    fn value(self, key: &str, value: &str) -> bool {
-        let identity = |test: &dyn Fn(&str) -> bool| self.a.identities.iter().any(|id| test(id));
+    /// Nothing for a value that cannot be used, be it for its form or on a connection without requests.
+    fn value(self, key: &str, value: &str) -> Option<bool> {
+        let identity = |form: &str| Some(self.a.identities.iter().any(|id| is(form, id)));
         let domains: Vec<&str> = self.scope.mesh.trust_domains().map(TrustDomain::as_str).collect();
-        let spiffe = |id: &str, glob_: &str| glob(&format!("spiffe://{glob_}"), id);
         match key {
-            "source.principal" => identity(&|id| {
-                let after = id.strip_prefix("spiffe://");
-                expand(value, &domains).iter().any(|v| match v.as_str() {
-                    "*" => !id.is_empty(),
-                    v => after.is_some_and(|after| pattern(v, after)),
-                })
-            }),
-            "source.namespace" => {
-                let value = value.replace('*', "\u{1}");
-                identity(&|id| glob(&format!("\u{1}/ns/{value}/\u{1}"), id))
+            "principals" | "source.principal" if value == "*" => identity(".+"),
+            "principals" | "source.principal" => identity(&principal(value, &domains)),
+            "namespaces" | "source.namespace" => {
+                identity(&format!(".*/ns/{}/.*", escape(value).replace(r"\*", ".*")))
             }
-            "source.serviceAccount" => {
+            "serviceAccounts" | "source.serviceAccount" => {
                 let (ns, sa) = value.split_once('/').unwrap_or((self.namespace, value));
-                let (between, after) = (["", "\u{2}\u{1}/"], ["", "/\u{2}\u{1}"]);
-                let one = |id: &str, b, a| spiffe(id, &format!("\u{2}\u{1}/ns/{ns}/{b}sa/{sa}{a}"));
-                identity(&|id| between.iter().any(|b| after.iter().any(|a| one(id, b, a))))
+                let (ns, sa) = (escape(ns), escape(sa));
+                identity(&format!("spiffe://.+/ns/{ns}/(.+/|)sa/{sa}(/.+)?"))
             }
-            "source.trustDomain" => {
-                let own = if domains.contains(&value) { &domains[..] } else { &[value] };
-                identity(&|id| {
-                    own.iter().any(|value| match value.split_once('*') {
-                        Some(("", "")) => id.starts_with("spiffe://"),
-                        Some((a, b)) => spiffe(id, &format!("{a}\u{3}{b}/\u{1}")),
-                        None => id.starts_with(&format!("spiffe://{value}/")),
-                    })
-                })
+            "trustDomains" | "source.trustDomain" if value == "*" => identity("spiffe://.*"),
+            "trustDomains" | "source.trustDomain" => {
+                let meant = if domains.contains(&value) { domains } else { vec![value] };
+                let meant = meant.iter().map(|v| escape(v).replacen(r"\*", "[^/]*", 1));
+                identity(&format!("spiffe://({})/.*", meant.collect::<Vec<_>>().join("|")))
             }
-            "source.ip" => inside(self.a.source_ip, value),
-            "remote.ip" => inside(self.a.remote_ip, value),
+            "ipBlocks" | "source.ip" => inside(self.a.source_ip, value),
+            "remoteIpBlocks" | "remote.ip" => inside(self.a.remote_ip, value),
             "destination.ip" => inside(self.a.destination_ip, value),
-            "destination.port" => value.parse() == Ok(self.a.destination_port),
-            "connection.sni" => pattern(value, self.a.sni),
-            _ => self.of_request(key, value),
-        }
-    }
-
-    fn of_request(self, key: &str, value: &str) -> bool {
-        let Some(http) = self.a.http else { return false };
-        let without_query = http.path.and_then(|path| path.split('?').next());
-        let present = |text: &str| value == "*" || pattern(value, text);
-        let claim = |names: &[&str]| {
-            let found = names.iter().try_fold(http.claims?, |claims, name| claims.get(name))?;
-            let one = std::slice::from_ref(found);
-            Some(
-                found
-                    .as_array()
-                    .map_or(one, Vec::as_slice)
-                    .iter()
-                    .any(|text| text.as_str().is_some_and(|text| pattern(value, text))),
-            )
-        };
-        let token = |name: &str| http.claims.and_then(|claims| claims[name].as_str());
-        match key {
-            "hosts" => {
-                value == "*" || pattern(&value.to_lowercase(), &http.authority.to_lowercase())
+            "ports" | "destination.port" => {
+                value.parse().ok().map(|port: u16| port == self.a.destination_port)
             }
-            "methods" => present(http.method),
-            "paths" if value.contains("{*") => {
-                without_query.is_some_and(|path| template(value, path))
-            }
-            "paths" => without_query.is_some_and(|path| pattern(value, path)),
-            "request.auth.principal" => {
-                let (Some(iss), Some(sub)) = (token("iss"), token("sub")) else { return false };
-                match value.rsplit_once('/') {
-                    None if value == "*" => !iss.is_empty() && !sub.is_empty(),
-                    None if value.starts_with('*') => !iss.is_empty() && pattern(value, sub),
-                    None if value.ends_with('*') => pattern(value, iss) && !sub.is_empty(),
-                    None => iss == value && sub.is_empty(),
-                    Some((i, s)) if value.starts_with('*') => pattern(i, iss) && s == sub,
-                    Some((i, s)) if s.ends_with('*') => i == iss && pattern(s, sub),
-                    Some((i, s)) => i == iss && s == sub,
-                }
-            }
-            "request.auth.audiences" => claim(&["aud"]).unwrap_or(false),
-            "request.auth.presenter" => claim(&["azp"]).unwrap_or(false),
-            "request.headers[:path]" => http.path.is_some_and(present),
-            "request.headers[host]" => present(http.authority),
-            _ => match key.strip_prefix("request.headers[") {
-                Some(name) => http
-                    .headers
-                    .values(name.trim_end_matches(']'))
-                    .any(|text| std::str::from_utf8(text).is_ok_and(present)),
-                None => {
-                    let rest = key.strip_prefix("request.auth.claims").unwrap_or_default();
-                    let names: Vec<&str> =
-                        rest.split(['[', ']']).filter(|n| !n.is_empty()).collect();
-                    claim(&names).unwrap_or(false)
-                }
-            },
+            "connection.sni" => Some(is(&wild(value), self.a.sni)),
+            _ => of_request(&self.a.http?, key, value),
         }
     }
 }
 
-/// A principal for each trust domain of the mesh, if its own is one of them.
-fn expand(value: &str, domains: &[&str]) -> Vec<String> {
-    let parts: Vec<&str> = value.split('/').collect();
-    let own = |d: &&str| pattern(d, parts[0]) || pattern(parts[0], d);
-    let is_own = parts[0] == "cluster.local" || domains.iter().any(own);
-    if parts.len() != 5 || parts[0] == "*" || !is_own {
-        return vec![value.to_owned()];
-    }
-    let kept = |d: &&str| parts[0].starts_with('*') && pattern(parts[0], d);
-    let domain = |d: &&str| if kept(d) { parts[0].to_owned() } else { (*d).to_owned() };
-    domains.iter().map(|d| format!("{}/{}", domain(d), parts[1..].join("/"))).collect()
+/// What an operator of a path template takes of one segment, without its closing bracket.
+const SEGMENT: &str = r"[A-Za-z0-9\-._~%!$&'()*+,;:@=";
+
+fn of_request(http: &Http<'_>, key: &str, value: &str) -> Option<bool> {
+    let present = |text: &str| value == "*" || is(&wild(value), text);
+    let token = |names: &[&str], form: &str| {
+        let found = names.iter().try_fold(http.claims?, |claims, name| claims.get(name))?;
+        let texts = found.as_array().map_or(from_ref(found), Vec::as_slice).iter();
+        texts.filter_map(Value::as_str).find(|text| is(form, text))
+    };
+    let claim = |names: &[&str]| token(names, &wild(value)).is_some();
+    let within = |prefix| key.strip_prefix(prefix)?.strip_prefix('[')?.strip_suffix(']');
+    Some(match key {
+        "hosts" => value == "*" || is(&wild(&value.to_lowercase()), &http.authority.to_lowercase()),
+        "methods" => present(http.method),
+        "paths" => {
+            let [one, any] = [SEGMENT.to_owned() + "]+", SEGMENT.to_owned() + "/]*"];
+            let template = escape(value).replace(r"\{\*\*\}", &any).replace(r"\{\*\}", &one);
+            let form = if value.contains("{*") { template } else { wild(value) };
+            http.path.is_some_and(|path| is(&form, path.split('?').next().unwrap_or(path)))
+        }
+        "requestPrincipals" | "request.auth.principal" => {
+            let (iss, sub) = match value.rsplit_once('/') {
+                None if value.starts_with('*') => (".+".to_owned(), wild(value)),
+                None if value.ends_with('*') => (wild(value), ".+".to_owned()),
+                Some((iss, sub)) if value.starts_with('*') => (wild(iss), escape(sub)),
+                Some((iss, sub)) if value.ends_with('*') => (escape(iss), wild(sub)),
+                split => {
+                    split.map_or((escape(value), String::new()), |(i, s)| (escape(i), escape(s)))
+                }
+            };
+            token(&["iss"], &iss).is_some() && token(&["sub"], &sub).is_some()
+        }
+        "request.auth.audiences" => claim(&["aud"]),
+        "request.auth.presenter" => claim(&["azp"]),
+        "request.auth.claims" => false,
+        "request.headers[:path]" => http.path.is_some_and(present),
+        "request.headers[host]" => present(http.authority),
+        _ => match within("request.headers") {
+            Some(name) => http.headers.values(name).any(|v| from_utf8(v).is_ok_and(present)),
+            None => claim(&within("request.auth.claims")?.split("][").collect::<Vec<_>>()),
+        },
+    })
 }
 
 fn is_known(key: &str) -> bool {
-    ["request.headers", "request.auth.claims"].iter().any(|prefix| key.starts_with(prefix))
-        || KEYS.contains(&key)
-        || SOURCE.iter().any(|[known, ..]| *known == key)
-        || key == "destination.port"
+    const KEYS: &str = "source.principal source.namespace source.serviceAccount source.trustDomain \
+        source.ip remote.ip destination.ip destination.port connection.sni request.auth.principal \
+        request.auth.audiences request.auth.presenter request.auth.claims* request.headers*";
+    KEYS.split(' ').any(|known| is(&wild(known), key))
 }
 
-const KEYS: &[&str] =
-    &["destination.ip", "connection.sni", "request.auth.audiences", "request.auth.presenter"];
+/// Identities that a principal means: in each trust domain of the mesh, if its own is one of them.
+fn principal(value: &str, domains: &[&str]) -> String {
+    let like = |pattern: &str, text: &str| is(&wild(pattern), text);
+    let (domain, rest) = value.split_once('/').unwrap_or((value, ""));
+    let own = |d: &&str| domain == "cluster.local" || like(d, domain) || like(domain, d);
+    if value.split('/').count() != 5 || domain == "*" || !domains.iter().any(own) {
+        return format!("spiffe://{}", wild(value));
+    }
+    let kept = |d: &str| domain.starts_with('*') && like(domain, d);
+    let one = |d: &&str| wild(&format!("{}/{rest}", if kept(d) { domain } else { d }));
+    format!("spiffe://({})", domains.iter().map(one).collect::<Vec<_>>().join("|"))
+}
 
-const SOURCE: &[[&str; 3]] = &[
-    ["source.principal", "principals", "notPrincipals"],
-    ["request.auth.principal", "requestPrincipals", "notRequestPrincipals"],
-    ["source.namespace", "namespaces", "notNamespaces"],
-    ["source.serviceAccount", "serviceAccounts", "notServiceAccounts"],
-    ["source.trustDomain", "trustDomains", "notTrustDomains"],
-    ["source.ip", "ipBlocks", "notIpBlocks"],
-    ["remote.ip", "remoteIpBlocks", "notRemoteIpBlocks"],
-];
+fn inside(address: IpAddr, block: &str) -> Option<bool> {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => format!("{:032b}", v4.to_bits()),
+        IpAddr::V6(v6) => format!("{:0128b}", v6.to_bits()),
+    };
+    let (first, length) = block.split_once('/').unwrap_or((block, ""));
+    let (address, first) = (bits(address), bits(first.parse().ok()?));
+    let length = if length.is_empty() { first.len() } else { length.parse().ok()? };
+    Some(first.len() == address.len() && address.starts_with(first.get(..length)?))
+}
 
-const OPERATION: &[[&str; 3]] = &[
-    ["hosts", "hosts", "notHosts"],
-    ["destination.port", "ports", "notPorts"],
-    ["methods", "methods", "notMethods"],
-    ["paths", "paths", "notPaths"],
-];
+/// The usual pattern: one star, at the end or in front, and alone for what is not empty.
+fn wild(value: &str) -> String {
+    match (value.strip_prefix('*'), value.strip_suffix('*')) {
+        (Some(""), _) => ".+".to_owned(),
+        (Some(end), _) => format!(".*{}", escape(end)),
+        (_, Some(start)) => format!("{}.*", escape(start)),
+        _ => escape(value),
+    }
+}
+
+/// The whole text is of this form.
+fn is(form: &str, text: &str) -> bool {
+    thread_local!(static FORMS: RefCell<HashMap<String, Regex>> = RefCell::default());
+    let regex = || Regex::new(&format!(r"(?s)\A(?:{form})\z")).expect("a regular expression");
+    FORMS.with_borrow_mut(|known| known.entry(form.to_owned()).or_insert_with(regex).is_match(text))
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
