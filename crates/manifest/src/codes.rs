@@ -130,6 +130,7 @@ codes! {
     PORT_LEVEL "PAL0038" Invalid "port modes without a workload" "portLevelMtls: {8080: {mode: DISABLE}}"
     KEYS "PAL0039" Invalid "private keys where public keys belong" "jwks: '{\"keys\":[{\"d\":\"…\"}]}'"
     INERT "PAL0040" Invalid "a value that never has the effect it suggests" "principals: ['spiffe://a/ns/b/sa/c']"
+    FAIL_OPEN "PAL0041" Invalid "an authorizer that lets pass what it is not asked about" "failOpen: true"
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! is an error. A value with an error keeps its default, and it is the caller's decision whether to
 //! use a configuration that has errors.
 
+mod providers;
+
 use palisade_types::{Diagnostic, Mesh, OutboundTrafficPolicy, PathNormalization, TrustDomain};
 
 use crate::{
@@ -72,6 +74,7 @@ fn take(root: &Place<'_>, mesh: &mut Mesh, report: &mut Report) {
     if let Some(file) = root.get("accessLogFile").and_then(text) {
         mesh.access_log_file = file;
     }
+    mesh.extension_providers = providers::take(root, report);
 }
 
 fn trust_domain(place: &Place<'_>, report: &mut Report) -> Option<TrustDomain> {

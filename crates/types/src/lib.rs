@@ -9,6 +9,7 @@ mod ip_block;
 mod mesh;
 mod path_template;
 mod pattern;
+mod provider;
 mod workload;
 
 pub use diagnostic::{Diagnostic, Label, Severity, Span};
@@ -17,4 +18,5 @@ pub use ip_block::{IpBlock, IpBlockError};
 pub use mesh::{Mesh, MtlsMode, OutboundTrafficPolicy, PathNormalization, Protocol};
 pub use path_template::PathTemplate;
 pub use pattern::StringPattern;
+pub use provider::{ExtensionProvider, HttpProvider, OnError, ProviderProtocol, takes_field};
 pub use workload::WorkloadRef;

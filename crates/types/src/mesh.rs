@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::TrustDomain;
+use crate::{ExtensionProvider, TrustDomain};
 
 /// Settings that every workload of the mesh shares.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Mesh {
     /// Where the access log goes; empty switches it off (Istio's default).
     #[serde(default)]
     pub access_log_file: String,
+    /// External authorizers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extension_providers: Vec<ExtensionProvider>,
 }
 
 impl Default for Mesh {
@@ -37,6 +40,7 @@ impl Default for Mesh {
             path_normalization: PathNormalization::default(),
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             access_log_file: String::new(),
+            extension_providers: Vec::new(),
         }
     }
 }

@@ -33,6 +33,22 @@ pub mod telemetry {
     };
 }
 
+/// Envoy's external authorization (`envoy.service.auth.v3`), as far as a sidecar asks and a test answers.
+pub mod ext_authz {
+    pub use crate::ext_authz_generated::{
+        Address, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue,
+        HeaderValueOption, HttpRequest, HttpStatus, OkHttpResponse, Peer, Request, SocketAddress,
+        Status,
+        authorization_server::{Authorization, AuthorizationServer},
+        check_response::HttpResponse,
+    };
+
+    pub use prost::Message;
+
+    /// What is called.
+    pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+}
+
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -65,6 +81,17 @@ mod config_generated;
 )]
 #[path = "generated/palisade.telemetry.v1.rs"]
 mod telemetry_generated;
+
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+#[path = "generated/envoy.service.auth.v3.rs"]
+mod ext_authz_generated;
 
 #[cfg(test)]
 mod tests {

@@ -82,7 +82,6 @@ static AUTHORIZATION_POLICY_SPEC: Object = object(
     "istio.security.v1beta1.AuthorizationPolicy",
     &[
         f("action", Enum(&["ALLOW", "DENY", "AUDIT", "CUSTOM"]))
-            .only(&["ALLOW", "DENY", "AUDIT"], "there are no external authorizers yet")
             .doc("What a matching rule does; absent is ALLOW."),
         f("provider", Obj(&PROVIDER)).doc("External authorizer of a CUSTOM policy."),
         f("rules", Objects(&RULE)).at_most(512).doc("Rules, of which one must match."),

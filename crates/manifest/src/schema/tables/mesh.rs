@@ -2,7 +2,7 @@
 
 use crate::schema::{
     Lit, Object,
-    Type::{Any, Bool, Enum, Int32, List, Object as Obj, Str},
+    Type::{Any, Bool, Duration, Enum, Int32, List, Map, Object as Obj, Objects, Str},
     f, object,
 };
 
@@ -34,6 +34,63 @@ static OUTBOUND_TRAFFIC_POLICY: Object = object(
     &[f("mode", Enum(&["ALLOW_ANY", "REGISTRY_ONLY"]))],
 );
 
+const NO_BODY: &str = "an external authorizer does not see bodies";
+
+static EXT_AUTHZ_HTTP: Object = object(
+    "istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider",
+    &[
+        f("clearRouteCache", Bool).ignored("requests have one route"),
+        f("failOpen", Bool),
+        f("headersToDownstreamOnAllow", List(&Str)),
+        f("headersToDownstreamOnDeny", List(&Str)),
+        f("headersToUpstreamOnAllow", List(&Str)),
+        f("includeAdditionalHeadersInCheck", Map(&Str)),
+        f("includeHeadersInCheck", List(&Str)),
+        f("includeRequestBodyInCheck", Any).refused(NO_BODY),
+        f("includeRequestHeadersInCheck", List(&Str)),
+        f("pathPrefix", Str),
+        f("port", Int32).required(),
+        f("service", Str).required(),
+        f("statusOnError", Str),
+        f("timeout", Duration),
+    ],
+);
+
+static EXT_AUTHZ_GRPC: Object = object(
+    "istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider",
+    &[
+        f("clearRouteCache", Bool).ignored("requests have one route"),
+        f("failOpen", Bool),
+        f("includeRequestBodyInCheck", Any).refused(NO_BODY),
+        f("port", Int32).required(),
+        f("service", Str).required(),
+        f("statusOnError", Str),
+        f("timeout", Duration),
+    ],
+);
+
+static EXTENSION_PROVIDER: Object = object(
+    "istio.mesh.v1alpha1.MeshConfig.ExtensionProvider",
+    &[
+        f("datadog", Any).ignored(TELEMETRY),
+        f("envoyExtAuthzGrpc", Obj(&EXT_AUTHZ_GRPC)),
+        f("envoyExtAuthzHttp", Obj(&EXT_AUTHZ_HTTP)),
+        f("envoyFileAccessLog", Any).ignored(TELEMETRY),
+        f("envoyHttpAls", Any).ignored(TELEMETRY),
+        f("envoyOtelAls", Any).ignored(TELEMETRY),
+        f("envoyTcpAls", Any).ignored(TELEMETRY),
+        f("lightstep", Any).ignored(TELEMETRY),
+        f("name", Str).required(),
+        f("opencensus", Any).ignored(TELEMETRY),
+        f("opentelemetry", Any).ignored(TELEMETRY),
+        f("prometheus", Any).ignored(TELEMETRY),
+        f("sds", Any).ignored(NO_CLUSTER),
+        f("skywalking", Any).ignored(TELEMETRY),
+        f("stackdriver", Any).ignored(TELEMETRY),
+        f("zipkin", Any).ignored(TELEMETRY),
+    ],
+);
+
 /// What may stand in the key `mesh` of the ConfigMap `istio`.
 pub(crate) static MESH_CONFIG: Object = object(
     "istio.mesh.v1alpha1.MeshConfig",
@@ -60,7 +117,7 @@ pub(crate) static MESH_CONFIG: Object = object(
         f("enableEnvoyAccessLogService", Bool).ignored(TELEMETRY),
         f("enablePrometheusMerge", Bool).ignored(TELEMETRY),
         f("enableTracing", Bool).ignored(TELEMETRY),
-        f("extensionProviders", List(&Any)).ignored("there are no external authorizers yet"),
+        f("extensionProviders", Objects(&EXTENSION_PROVIDER)),
         f("h2UpgradePolicy", Str).ignored(CONNECTIONS),
         f("hboneIdleTimeout", Str).ignored(NO_CLUSTER),
         f("inboundClusterStatName", Str).ignored(TELEMETRY),

@@ -1,0 +1,204 @@
+//! `extensionProviders`: the external authorizers among them. The others are telemetry, which is fixed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use palisade_types::{ExtensionProvider, HttpProvider, OnError, ProviderProtocol};
+
+use crate::{
+    codes,
+    place::{Place, Report},
+    value::go_duration,
+};
+
+/// The authorizers that are sound; what is wrong with the others goes to `report`.
+pub(super) fn take(root: &Place<'_>, report: &mut Report) -> Vec<ExtensionProvider> {
+    let mut all: Vec<ExtensionProvider> = Vec::new();
+    for entry in root.list("extensionProviders") {
+        let Some(provider) = provider(&entry, report) else { continue };
+        if all.iter().any(|other| other.name == provider.name) {
+            let message = format!("`{}` is the name of two providers", provider.name);
+            report.error(codes::DUPLICATE, &entry, message);
+        } else {
+            all.push(provider);
+        }
+    }
+    all
+}
+
+fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider> {
+    let (settings, protocol) =
+        match (entry.get("envoyExtAuthzHttp"), entry.get("envoyExtAuthzGrpc")) {
+            (Some(http), _) => {
+                let protocol = ProviderProtocol::Http(Box::new(http_provider(&http, report)));
+                (http, protocol)
+            }
+            (None, Some(grpc)) => (grpc, ProviderProtocol::Grpc),
+            (None, None) => return None,
+        };
+    let name = entry.text("name").to_owned();
+    if !is_label(&name) {
+        let message = format!("`{name}` is no name of a provider");
+        let help = "a name has at most 63 lower case letters, digits and `-`, inside only";
+        report.error_help(codes::NAME, entry, message, help);
+    }
+    let (namespace, service) = match settings.text("service").split_once('/') {
+        Some((namespace, host)) => (Some(namespace.to_owned()), host.to_owned()),
+        None => (None, settings.text("service").to_owned()),
+    };
+    if service.is_empty() || service.contains(['*', '/', ' ']) {
+        let message = "`service` is no host: write `NAME.NAMESPACE.svc.cluster.local`";
+        report.error(codes::FORM, &settings, message);
+    }
+    let port = settings.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    if port == 0 {
+        report.error(codes::FORM, &settings, "`port` is no port from 1 to 65535");
+    }
+    let timeout = go_duration(settings.text("timeout")).unwrap_or(DEFAULT_TIMEOUT);
+    let fails_open = settings.is_true("failOpen");
+    let status = status_on_error(&settings, report);
+    if fails_open {
+        let message = format!("requests pass unasked while `{name}` does not answer");
+        let help = "leave `failOpen` out, so that they are refused";
+        report.warn(codes::FAIL_OPEN, &settings, message, help);
+    }
+    Some(ExtensionProvider {
+        name,
+        service,
+        namespace,
+        port,
+        timeout,
+        on_error: if fails_open { OnError::Allow } else { OnError::Refuse(status) },
+        protocol,
+        trouble: None,
+    })
+}
+
+fn http_provider(settings: &Place<'_>, report: &mut Report) -> HttpProvider {
+    let mut names = |field: &str| -> Vec<String> {
+        let mut names = Vec::new();
+        for at in settings.list(field) {
+            let name = at.node.text().unwrap_or_default();
+            if name == "*" {
+                report.error(
+                    codes::FORM,
+                    &at,
+                    "`*` alone takes every field: write a beginning or an end",
+                );
+            }
+            names.push(name.to_owned());
+        }
+        names
+    };
+    let current = names("includeRequestHeadersInCheck");
+    let former = names("includeHeadersInCheck");
+    let additional_headers = additional(settings);
+    let http = HttpProvider {
+        request_headers: if current.is_empty() { former } else { current },
+        upstream_on_allow: names("headersToUpstreamOnAllow"),
+        downstream_on_allow: names("headersToDownstreamOnAllow"),
+        downstream_on_deny: names("headersToDownstreamOnDeny"),
+        path_prefix: settings.text("pathPrefix").to_owned(),
+        additional_headers,
+    };
+    if http.additional_headers.values().any(|value| value.contains('%')) {
+        let message = "formats such as `%REQ(...)%` are not supported in added fields";
+        report.error(codes::UNSUPPORTED, settings, message);
+    }
+    if !http.path_prefix.is_empty() && !http.path_prefix.starts_with('/') {
+        report.error(codes::FORM, settings, "`pathPrefix` does not begin with `/`");
+    }
+    http
+}
+
+fn additional(settings: &Place<'_>) -> BTreeMap<String, String> {
+    let Some(map) = settings.get("includeAdditionalHeadersInCheck") else { return BTreeMap::new() };
+    map.entries()
+        .map(|(name, value)| {
+            (name.to_ascii_lowercase(), value.node.text().unwrap_or_default().to_owned())
+        })
+        .collect()
+}
+
+fn status_on_error(settings: &Place<'_>, report: &mut Report) -> u16 {
+    let text = settings.text("statusOnError");
+    if text.is_empty() {
+        return 403;
+    }
+    match text.parse() {
+        Ok(status) if (200..600).contains(&status) => status,
+        _ => {
+            report.error(
+                codes::FORM,
+                settings,
+                format!("`statusOnError: {text}` is no HTTP status"),
+            );
+            403
+        }
+    }
+}
+
+/// A DNS label, as Istio wants it (`pilot/pkg/security/authz/builder/extauthz.go`).
+fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Istio's default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh_config;
+
+    #[test]
+    fn authorizers_are_taken_as_they_are_written() {
+        let (mesh, problems) = mesh_config(
+            "extensionProviders:
+- name: opa
+  envoyExtAuthzGrpc: {service: opa.tools.svc.cluster.local, port: 9191, timeout: 2s, failOpen: true}
+- name: proxy
+  envoyExtAuthzHttp:
+    service: tools/proxy.tools.svc.cluster.local
+    port: 8000
+    pathPrefix: /check
+    statusOnError: '503'
+    includeRequestHeadersInCheck: [cookie, x-*]
+    includeAdditionalHeadersInCheck: {X-From: mesh}
+    headersToUpstreamOnAllow: [x-user]
+- name: traces
+  zipkin: {service: a, port: 1}
+",
+        );
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, ["PAL0041", "PAL0018"], "{problems:?}");
+        insta::assert_json_snapshot!(mesh.extension_providers);
+    }
+
+    #[test]
+    fn what_istio_refuses_is_refused() {
+        for (provider, message) in [
+            ("{service: a.b, port: 0}", "`port` is no port"),
+            ("{service: '', port: 1}", "`service` is no host"),
+            ("{service: '*.a', port: 1}", "`service` is no host"),
+            ("{service: a.b, port: 1, statusOnError: often}", "is no HTTP status"),
+            ("{service: a.b, port: 1, pathPrefix: a}", "does not begin with `/`"),
+            ("{service: a.b, port: 1, headersToUpstreamOnAllow: ['*']}", "takes every field"),
+            (
+                "{service: a.b, port: 1, includeRequestBodyInCheck: {maxRequestBytes: 1}}",
+                "not supported",
+            ),
+        ] {
+            let text = format!("extensionProviders: [{{name: p, envoyExtAuthzHttp: {provider}}}]");
+            let problems = mesh_config(&text).1;
+            assert!(
+                problems.iter().any(|it| it.is_error() && it.message.contains(message)),
+                "{text}: {problems:?}"
+            );
+        }
+        let twice = "{name: p, envoyExtAuthzGrpc: {service: a.b, port: 1}}";
+        assert!(mesh_config(&format!("extensionProviders: [{twice}, {twice}]")).1[0].is_error());
+    }
+}
