@@ -5,6 +5,7 @@ mod keys;
 mod lint;
 mod mutants;
 mod objects;
+mod providers;
 mod proxy_config;
 mod snapshot;
 mod world;

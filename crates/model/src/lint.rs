@@ -5,6 +5,7 @@
 mod fields;
 mod identity;
 mod place;
+mod provider;
 mod request;
 mod shape;
 mod workload;
@@ -36,6 +37,7 @@ pub fn lint(studies: &[&Study], world: &World) -> Vec<Finding> {
         identity::check(&mut lint, subject);
         request::check(&mut lint, subject);
         place::check(&mut lint, subject);
+        provider::check(&mut lint, subject);
     }
     shape::alone(&mut lint, &subjects);
     place::peer_authentications(&mut lint);

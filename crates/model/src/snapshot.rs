@@ -22,12 +22,12 @@ use palisade_types::{Mesh, WorkloadRef};
 
 pub(crate) use destination::TlsModes;
 pub use services::port_protocol;
-pub(crate) use services::{service_ref, target_port};
+pub(crate) use services::{service_host, service_ref, target_port};
 pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
 use self::{entries::Entries, outbound::Destinations, services::Registry};
-use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload};
+use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload, providers};
 
 /// The mesh at one generation.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Snapshot {
     /// The snapshot of `objects`; the same objects give the same snapshot, however they came in.
     #[must_use]
     pub fn new(objects: &Objects, generation: u64) -> Self {
-        let mesh = objects.mesh();
+        let mesh = providers::resolved(objects);
         let pods: Vec<&Pod> = objects.pods().filter(|pod| workload::is_live(pod)).collect();
         let registry = Registry::new(objects, &pods);
         let modes = selection::Modes::new(objects, &mesh);

@@ -22,7 +22,7 @@ mod values;
 use std::{collections::HashMap, sync::Arc};
 
 use palisade_manifest::{Action, AuthorizationPolicy};
-use palisade_types::Mesh;
+use palisade_types::{ExtensionProvider, Mesh, ProviderProtocol};
 
 pub(crate) use self::trace::{Traced, Tried, trace, use_on_tcp};
 use self::{
@@ -30,7 +30,7 @@ use self::{
     rule_set::{Named, RuleSet},
     test::View,
 };
-use crate::{Attributes, Decision, PolicyRef, Reason, RuleName, Scope, Shadow, Verdict};
+use crate::{Attributes, Decision, PolicyRef, RuleName, Scope, Shadow, Verdict};
 
 /// The AuthorizationPolicies of one workload, ready to decide.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,7 @@ pub struct CompiledPolicies {
     policies: Vec<Arc<CompiledPolicy>>,
     http: Rules,
     tcp: Rules,
+    provider: Option<Arc<ExtensionProvider>>,
     anew: usize,
 }
 
@@ -50,6 +51,17 @@ pub struct Before<'a> {
     pub scope: Scope<'a>,
     /// The result.
     pub compiled: &'a CompiledPolicies,
+}
+
+/// What the CUSTOM policies say, before a token is looked at and before all others.
+#[derive(Clone, Debug)]
+pub enum Custom {
+    /// No rule matches.
+    Pass,
+    /// A rule matches whose provider can't be asked.
+    Denied(Decision),
+    /// A rule matches, and its provider has the say.
+    Ask(Arc<ExtensionProvider>, Arc<RuleName>),
 }
 
 /// One policy, compiled.
@@ -109,18 +121,24 @@ impl CompiledPolicies {
         policies: impl IntoIterator<Item = &'a AuthorizationPolicy>,
         scope: Scope<'_>,
     ) -> Self {
+        let policies: Vec<_> =
+            policies.into_iter().filter(|policy| scope.selects_authorization(policy)).collect();
+        let provider = provider(&policies, scope.mesh).cloned().map(Arc::new);
+        // The name of a CUSTOM rule says whether its provider can be asked.
+        let same_provider = before.is_none_or(|before| before.compiled.provider == provider);
         let known = before.map(|before| before.by_name(scope)).unwrap_or_default();
-        let mut compiled = Self::default();
+        let mut compiled = Self { provider, ..Self::default() };
         for policy in policies {
-            if !scope.selects_authorization(policy) {
-                continue;
-            }
-            let known = known.get(&name(policy)).filter(|(source, _)| *source == policy);
+            let known = known
+                .get(&name(policy))
+                .filter(|(source, _)| *source == policy)
+                .filter(|_| same_provider || policy.spec.action != Action::Custom);
             compiled.policies.push(match known {
                 Some((_, known)) => Arc::clone(known),
                 None => {
                     compiled.anew += 1;
-                    Arc::new(CompiledPolicy::new(policy, scope.mesh))
+                    let asked = compiled.provider.as_deref();
+                    Arc::new(CompiledPolicy::new(policy, scope.mesh, asked))
                 }
             });
         }
@@ -185,11 +203,48 @@ impl CompiledPolicies {
         self.policies.iter().map(|policy| &policy.applied)
     }
 
-    /// Decides a request (`attributes.http` is present) or a connection (absent: TCP rules).
+    /// Whether requests (`http`) or connections may have to be asked about, or denied for want of a
+    /// provider.
+    #[must_use]
+    pub fn has_custom(&self) -> bool {
+        self.http.custom.exists()
+    }
+
+    /// The provider that CUSTOM policies ask.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Arc<ExtensionProvider>> {
+        self.provider.as_ref()
+    }
+
+    /// What the CUSTOM policies say about a request or a connection.
+    #[must_use]
+    pub fn custom(&self, attributes: &Attributes<'_>) -> Custom {
+        let (rules, view) = (self.rules_for(attributes), View::new(attributes));
+        let Some(rule) = rules.custom.first_match(&view) else { return Custom::Pass };
+        let Some(provider) = &self.provider else {
+            return Custom::Denied(Decision::denied(rule, rules.shadow(&view)));
+        };
+        match provider.protocol {
+            // Istio leaves such a policy out: an HTTP provider can't be asked about connections.
+            ProviderProtocol::Http(_) if attributes.http.is_none() => Custom::Pass,
+            _ => Custom::Ask(Arc::clone(provider), rule),
+        }
+    }
+
+    /// Decides a request (`attributes.http` is present) or a connection (absent: TCP rules). Where a
+    /// provider has the say ([`Self::custom`]), it counts as having allowed.
     #[must_use]
     pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
-        let rules = if attributes.http.is_some() { &self.http } else { &self.tcp };
-        rules.decide(&View::new(attributes))
+        let (rules, view) = (self.rules_for(attributes), View::new(attributes));
+        // A CUSTOM rule without provider ends the request before AUDIT sees it.
+        match rules.custom.first_match(&view).filter(|_| self.provider.is_none()) {
+            Some(rule) => Decision::denied(rule, rules.shadow(&view)),
+            None => rules.decide(&view),
+        }
+    }
+
+    fn rules_for(&self, attributes: &Attributes<'_>) -> &Rules {
+        if attributes.http.is_some() { &self.http } else { &self.tcp }
     }
 
     /// The enforced rule of an action that would be reported, whatever other actions decide.
@@ -198,7 +253,7 @@ impl CompiledPolicies {
         action: Action,
         attributes: &Attributes<'_>,
     ) -> Option<Arc<RuleName>> {
-        let rules = if attributes.http.is_some() { &self.http } else { &self.tcp };
+        let rules = self.rules_for(attributes);
         let set = match action {
             Action::Allow => &rules.allow,
             Action::Audit => &rules.audit,
@@ -212,11 +267,6 @@ impl CompiledPolicies {
 impl Rules {
     fn decide(&self, view: &View<'_>) -> Decision {
         let shadow = self.shadow(view);
-        // A CUSTOM rule has no provider to ask, and ends the request before AUDIT sees it.
-        if let Some(rule) = self.custom.first_match(view) {
-            let reason = Reason::Denied(rule);
-            return Decision { verdict: Verdict::Deny, reason, audited: false, shadow };
-        }
         let audited = self.audit.first_match(view).is_some();
         let (verdict, reason) = match self.deny.deny(view) {
             (Verdict::Allow, _) => self.allow.allow(view),
@@ -249,13 +299,13 @@ impl<'a> Before<'a> {
 }
 
 impl CompiledPolicy {
-    fn new(policy: &AuthorizationPolicy, mesh: &Mesh) -> Self {
+    fn new(policy: &AuthorizationPolicy, mesh: &Mesh, asked: Option<&ExtensionProvider>) -> Self {
         let applied = Applied {
             policy: PolicyRef::of(&policy.metadata),
             action: policy.spec.action,
             enforcement: enforcement(policy),
         };
-        let names = RuleNames::new(policy);
+        let names = RuleNames::new(policy, asked);
         let compile = |layer| {
             let namespace = &policy.metadata.namespace;
             let context = Context { mesh, namespace, action: policy.spec.action, layer };
@@ -295,12 +345,13 @@ struct RuleNames {
 }
 
 impl RuleNames {
-    fn new(policy: &AuthorizationPolicy) -> Self {
-        let provider = || policy.spec.provider.as_ref().map_or("", |provider| &provider.name);
+    fn new(policy: &AuthorizationPolicy, asked: Option<&ExtensionProvider>) -> Self {
+        let provider = || named(policy);
         Self {
             namespace: policy.metadata.namespace.as_str().into(),
             policy: policy.metadata.name.as_str().into(),
-            missing_provider: (policy.spec.action == Action::Custom).then(|| provider().into()),
+            missing_provider: (policy.spec.action == Action::Custom && asked.is_none())
+                .then(|| provider().into()),
         }
     }
 
@@ -312,6 +363,27 @@ impl RuleNames {
             missing_provider: self.missing_provider.clone(),
         })
     }
+}
+
+/// The provider that a CUSTOM policy names.
+fn named(policy: &AuthorizationPolicy) -> &str {
+    policy.spec.provider.as_ref().map_or("", |provider| &provider.name)
+}
+
+/// The one provider that all CUSTOM policies of a workload name, if it can be asked. With two of them
+/// Istio asks none and denies (`PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS` is off).
+fn provider<'a>(
+    policies: &[&AuthorizationPolicy],
+    mesh: &'a Mesh,
+) -> Option<&'a ExtensionProvider> {
+    let mut custom = policies.iter().filter(|policy| policy.spec.action == Action::Custom);
+    let name = named(custom.next()?);
+    if custom.any(|policy| named(policy) != name) {
+        return None;
+    }
+    mesh.extension_providers
+        .iter()
+        .find(|provider| provider.name == name && provider.trouble.is_none())
 }
 
 /// Whether a policy's would-be result is all that counts.

@@ -26,7 +26,7 @@ pub struct RuleName {
     pub policy: Arc<str>,
     /// Index of the rule, from 0.
     pub rule: usize,
-    /// Provider of a CUSTOM rule, which Palisade does not have, so that the rule denies.
+    /// Provider of a CUSTOM rule that can't be asked, so that the rule denies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_provider: Option<Arc<str>>,
 }
@@ -91,6 +91,12 @@ pub struct Shadow {
 }
 
 impl Decision {
+    /// A rule denies before any other policy is asked.
+    #[must_use]
+    pub fn denied(rule: Arc<RuleName>, shadow: Option<Box<Shadow>>) -> Self {
+        Self { verdict: Verdict::Deny, reason: Reason::Denied(rule), audited: false, shadow }
+    }
+
     /// The rule that decided, if one did.
     #[must_use]
     pub fn rule(&self) -> Option<&RuleName> {

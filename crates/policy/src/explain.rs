@@ -77,6 +77,10 @@ pub struct Explanation {
     /// The path as sent and as policies see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathSeen>,
+    /// The extension provider that is asked, and whose answer is not known here: what follows holds only
+    /// if it says yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asks: Option<String>,
     /// Every layer that the request came to, in order.
     pub layers: Vec<Layer>,
 }

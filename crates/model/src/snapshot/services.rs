@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use palisade_manifest::{EndpointSlice, Pod, Service, ServicePort, TargetPort};
+use palisade_manifest::{EndpointSlice, ObjectMeta, Pod, Service, ServicePort, TargetPort};
 use palisade_types::Protocol;
 
 use crate::{Objects, ServiceRef};
@@ -120,10 +120,15 @@ pub(crate) fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
     }
 }
 
+/// The fully qualified name of a service.
+pub(crate) fn service_host(service: &ObjectMeta) -> String {
+    format!("{}.{}.svc.cluster.local", service.name, service.namespace)
+}
+
 pub(crate) fn service_ref(service: &Service) -> ServiceRef {
     let (name, namespace) = (&service.metadata.name, &service.metadata.namespace);
     ServiceRef {
-        host: format!("{name}.{namespace}.svc.cluster.local"),
+        host: service_host(&service.metadata),
         name: name.clone(),
         namespace: namespace.clone(),
     }

@@ -2,14 +2,14 @@
 
 use palisade_http::normalize::normalize;
 use palisade_manifest::Action;
-use palisade_types::{MtlsMode, Protocol};
+use palisade_types::{ExtensionProvider, MtlsMode, Protocol};
 
 use super::{
     Condition, Explanation, Layer, LayerName, PathSeen, Question, Said, nearest::nearest, sentence,
 };
 use crate::{
-    Attributes, Decision, Forwarding, Http, PolicyRef, Reason, RuleName, TokenRules, Verdict,
-    client_address,
+    Attributes, Custom, Decision, Forwarding, Http, PolicyRef, Reason, RuleName, TokenRules,
+    Verdict, client_address,
     compiled::{Traced, trace},
     inbound::{Admission, Hello, Speech, admit},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn explain(question: &Question<'_>) -> Explanation {
     let mut told = Told::default();
     let refused = told.all(question).err();
-    let Told { layers, path, decided, nearest } = told;
+    let Told { layers, path, decided, nearest, asks } = told;
     let refused_by = refused.map(|(layer, _)| layer);
     let rule = decided.as_ref().map(|(rule, _)| rule);
     let mut explanation = Explanation {
@@ -30,6 +30,7 @@ pub(super) fn explain(question: &Question<'_>) -> Explanation {
         because: decided.map(|(_, because)| because).unwrap_or_default(),
         nearest,
         path,
+        asks,
         layers,
     };
     explanation.sentence = sentence::sentence(question, &explanation);
@@ -46,6 +47,7 @@ struct Told {
     path: Option<PathSeen>,
     decided: Option<(RuleName, Vec<Condition>)>,
     nearest: Option<super::Nearest>,
+    asks: Option<String>,
 }
 
 impl Told {
@@ -162,13 +164,27 @@ impl Told {
         if !has(question, Action::Custom) {
             return Ok(());
         }
-        let Some(rule) = question.compiled.first_match(Action::Custom, attributes) else {
-            let text = "no rule matches".to_owned();
-            self.say(LayerName::Custom, Said::Passed, text, None);
-            return Ok(());
-        };
-        let text = "its external authorizer can't be asked, so the rule denies".to_owned();
-        self.refuse(LayerName::Custom, text, &rule, question, attributes)
+        match question.compiled.custom(attributes) {
+            Custom::Pass => {
+                let text = "no rule matches".to_owned();
+                self.say(LayerName::Custom, Said::Passed, text, None);
+                Ok(())
+            }
+            Custom::Ask(provider, rule) => {
+                let ExtensionProvider { name, service, port, .. } = &*provider;
+                let text = format!(
+                    "asks `{name}` ({service}:{port}), whose answer is not known here and counts as yes"
+                );
+                self.say(LayerName::Custom, Said::Noted, text, Some(&rule));
+                self.asks = Some(name.clone());
+                Ok(())
+            }
+            Custom::Denied(decision) => {
+                let Reason::Denied(rule) = decision.reason else { return Ok(()) };
+                let text = format!("{}, so the rule denies", unaskable(question, &rule));
+                self.refuse(LayerName::Custom, text, &rule, question, attributes)
+            }
+        }
     }
 
     /// The claims that policies see. Nobody can verify a token here: one that is only carried is refused,
@@ -295,6 +311,19 @@ impl Told {
 
     fn say(&mut self, layer: LayerName, said: Said, text: String, rule: Option<&RuleName>) {
         self.layers.push(Layer { layer, said, text, rule: rule.map(ToString::to_string) });
+    }
+}
+
+/// Why the provider of a rule can't be asked.
+fn unaskable(question: &Question<'_>, rule: &RuleName) -> String {
+    let name = rule.missing_provider.as_deref().unwrap_or_default();
+    let providers = &question.scope.mesh.extension_providers;
+    match providers.iter().find(|provider| provider.name == name) {
+        None => format!("no extension provider of the mesh is called `{name}`"),
+        Some(provider) => match &provider.trouble {
+            Some(trouble) => format!("`{name}` can't be asked: {trouble}"),
+            None => "CUSTOM policies of two providers apply, and none is asked then".to_owned(),
+        },
     }
 }
 

@@ -6,6 +6,16 @@ use super::{Explanation, LayerName, Nearest, Question, layers::applied};
 use crate::Verdict;
 
 pub(super) fn sentence(question: &Question<'_>, explained: &Explanation) -> String {
+    let text = verdict(question, explained);
+    match (&explained.asks, explained.verdict) {
+        (Some(provider), Verdict::Allow) => {
+            format!("{text}, if the external authorizer `{provider}` allows it too")
+        }
+        _ => text,
+    }
+}
+
+fn verdict(question: &Question<'_>, explained: &Explanation) -> String {
     let call = call(question);
     let rule = explained.policy.as_ref().zip(index(explained.rule.as_deref()));
     match (explained.verdict, explained.refused_by, rule) {
