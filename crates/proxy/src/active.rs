@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{InboundPort, Matching, Metadata, ProxyConfig, ServiceRef};
+use palisade_model::{InboundPort, Matching, Metadata, OutboundPort, ProxyConfig, ServiceRef};
 use palisade_policy::{
-    Attributes, Before, CompiledPolicies, Decision, Reason, Scope, TokenRules, Verdict,
+    Attributes, Before, CompiledPolicies, Custom, Decision, Reason, Scope, TokenRules, Verdict,
     explain::{Explanation, Question},
 };
-use palisade_types::{MtlsMode, OutboundTrafficPolicy, Protocol};
+use palisade_types::{ExtensionProvider, MtlsMode, OutboundTrafficPolicy, Protocol};
 
 pub(crate) use anywhere::{Anywhere, Said};
 pub(crate) use route::{Destination, Pick, Route, Target, Targets};
@@ -34,6 +34,8 @@ pub(crate) struct Active {
     endpoints: HashMap<SocketAddr, (Arc<Route>, usize)>,
     anywhere: HashMap<u16, Arc<Anywhere>>,
     peers: HashMap<IpAddr, Metadata>,
+    /// The way to the provider of the CUSTOM policies.
+    provider: Option<Arc<Route>>,
 }
 
 impl Active {
@@ -55,8 +57,12 @@ impl Active {
         let peers = config.peers.iter().map(|peer| (peer.address, peer.metadata.clone())).collect();
         let (mut services, mut endpoints) = (HashMap::new(), HashMap::new());
         let mut anywhere: HashMap<u16, Anywhere> = HashMap::new();
+        let mut provider = None;
         for port in &config.outbound.ports {
             let route = Arc::new(Route::new(port.clone(), targets));
+            if policies.provider().is_some_and(|asked| is_at(asked, port)) {
+                provider.get_or_insert_with(|| Arc::clone(&route));
+            }
             for address in &port.addresses {
                 let at = (*address, port.port).into();
                 // The address of a pod stays its own, whatever an entry says.
@@ -79,12 +85,28 @@ impl Active {
         }
         targets.forget_unused();
         let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
-        Self { config, policies, tokens, inbound, services, endpoints, anywhere, peers }
+        Self { config, policies, tokens, inbound, services, endpoints, anywhere, peers, provider }
     }
 
     /// The generation that is acknowledged and recorded.
     pub(crate) fn generation(&self) -> u64 {
         self.config.generation
+    }
+
+    /// Whether CUSTOM policies may have something to say.
+    pub(crate) fn has_custom(&self) -> bool {
+        self.config.inbound.unusable.is_empty() && self.policies.has_custom()
+    }
+
+    /// What the CUSTOM policies say about a request or a connection to the workload.
+    pub(crate) fn custom(&self, attributes: &Attributes<'_>) -> Custom {
+        if self.has_custom() { self.policies.custom(attributes) } else { Custom::Pass }
+    }
+
+    /// The way to a provider that the CUSTOM policies ask.
+    pub(crate) fn provider_route(&self, provider: &ExtensionProvider) -> Option<Arc<Route>> {
+        let asked = self.policies.provider().is_some_and(|asked| **asked == *provider);
+        self.provider.clone().filter(|_| asked)
     }
 
     /// Decides a request or a connection to the workload.
@@ -164,9 +186,17 @@ fn scope(config: &ProxyConfig) -> Scope<'_> {
     Scope { mesh, namespace: &workload.namespace, labels: &workload.labels }
 }
 
+/// Whether a port is a provider's.
+fn is_at(provider: &ExtensionProvider, port: &OutboundPort) -> bool {
+    let service = &port.service;
+    provider.service == service.host
+        && provider.port == port.port
+        && provider.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
+}
+
 #[cfg(test)]
 mod tests {
-    use palisade_model::{Entry, OutboundPort, Upstream};
+    use palisade_model::{Entry, Upstream};
     use serde_json::{Value, json};
 
     use super::*;

@@ -9,13 +9,15 @@ use palisade_http::{
 use palisade_telemetry::ResponseFlags;
 use palisade_tls::{HandshakeReason, reason_of};
 
-use crate::upstream::ConnectError;
+use crate::{inbound::custom::External, upstream::ConnectError};
 
 /// Why the sidecar answers instead of the server.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The request is refused.
     Refused(Refusal),
+    /// Its external authorizer refuses it, or does not answer.
+    External(Box<External>),
     /// The request can't be read.
     Unreadable(RequestError),
     /// The request's body breaks its framing.
@@ -100,6 +102,7 @@ impl Answer {
         };
         let circumstances = ReplyTo::new(to.head, to.received, to.server, date, persistence);
         match self {
+            Self::External(external) => write_external(external, &circumstances, out),
             Self::Unreadable(error) => LocalReply::to_error(*error).encode(&circumstances, out),
             other => LocalReply::text(other.status(), &other.body()).encode(&circumstances, out),
         }
@@ -110,6 +113,7 @@ impl Answer {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Refused(refusal) => refusal.status(),
+            Self::External(external) => external.status,
             Self::Unreadable(error) => error.status(),
             Self::BadBody => 400,
             Self::NoRoute => 404,
@@ -120,7 +124,11 @@ impl Answer {
 
     fn body(&self) -> Cow<'static, str> {
         match self {
-            Self::Refused(_) | Self::Unreadable(_) | Self::NoRoute | Self::BlackHole => "".into(),
+            Self::Refused(_)
+            | Self::External(_)
+            | Self::Unreadable(_)
+            | Self::NoRoute
+            | Self::BlackHole => "".into(),
             Self::BadBody => "Bad Request".into(),
             Self::NoEndpoint => "no healthy upstream".into(),
             Self::NoConnection(_) | Self::NoResponse(_) | Self::BadResponse(_) => {
@@ -139,6 +147,7 @@ impl Answer {
     pub(crate) fn details(&self) -> Cow<'static, str> {
         match self {
             Self::Refused(refusal) => refusal.details(),
+            Self::External(external) => external.details().into(),
             Self::Unreadable(error) => error.details().into(),
             Self::BadBody => "http1.codec_error".into(),
             Self::NoRoute => "route_not_found".into(),
@@ -166,6 +175,7 @@ impl Answer {
     /// `RESPONSE_FLAGS` of the access log.
     pub(crate) fn flags(&self) -> ResponseFlags {
         match self {
+            Self::External(_) => ResponseFlags::UNAUTHORIZED_EXTERNAL,
             Self::BadBody => ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
             Self::NoRoute => ResponseFlags::NO_ROUTE,
             Self::Unreadable(error) if error.is_protocol_error() => {
@@ -203,6 +213,23 @@ impl Answer {
             _ => Reset { reason: "protocol error", failure: None },
         }
     }
+}
+
+/// What an external authorizer answers in the workload's place, as Envoy passes it on.
+fn write_external(external: &External, to: &ReplyTo<'_>, out: &mut Vec<u8>) {
+    let (types, fields): (Vec<_>, Vec<_>) = external
+        .fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .partition(|(name, _)| *name == "content-type");
+    LocalReply {
+        status: external.status,
+        fields: &fields,
+        content_type: types.first().map_or("text/plain", |(_, value)| value),
+        // The rest would be read as the next answer (RFC 9110, 15.3.5 and 15.4.5).
+        body: if matches!(external.status, 204 | 304) { "" } else { &external.body },
+    }
+    .encode(to, out);
 }
 
 /// Envoy's words for a connection that ended before the answer.

@@ -5,6 +5,7 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use palisade_http::{BodyError, CONTINUE, Persistence, RequestHead, ResponseHead};
 use palisade_telemetry::ResponseFlags;
+use palisade_tls::Offer;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -147,7 +148,8 @@ pub(crate) async fn forward(
     if head.expects_continue() && !upload.body().is_done() {
         down.extend_from_slice(CONTINUE);
     }
-    let download = Download::new(head.asked(), std::mem::take(&mut scratch.response), down);
+    let mut download = Download::new(head.asked(), std::mem::take(&mut scratch.response), down);
+    download.add(std::mem::take(&mut scratch.added));
     let mut exchange = Exchange::new(upload, download);
     let mut answered = None;
     let outcome = run(worker, client, head, &mut exchange, dial, &mut answered).await;
@@ -227,7 +229,7 @@ async fn run(
                 if upstream.reused && exchange.is_replayable(head.method()) =>
             {
                 exchange.rewind();
-                upstream = dial.fresh(worker).await.map_err(Failure::Connect)?;
+                upstream = dial.fresh(worker, Offer::Http1).await.map_err(Failure::Connect)?;
             }
             Err(error) => return Err(Failure::Exchange(error)),
         }

@@ -1,15 +1,18 @@
 //! Connections to the workload, from accept to record. This is the request path:
 //!
 //! accept → original destination → detect TLS → admit → handshake and authenticate → detect protocol →
-//! read head → normalise → token → authorize → forward → record.
+//! read head → normalise → CUSTOM → token → authorize → forward → record.
 //!
 //! An opaque connection is authorized when it is accepted, which is stricter than Envoy (which waits for
 //! the first bytes and lets a server that speaks first speak), and again with every configuration.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use palisade_http::{RequestError, RequestHead, SERVER_INBOUND};
-use palisade_policy::inbound::{Admission, Hello, Speech, admit};
+use palisade_policy::{
+    Decision,
+    inbound::{Admission, Hello, Speech, admit},
+};
 use palisade_types::{MtlsMode, Protocol};
 use smallvec::SmallVec;
 use tokio::{net::TcpStream, time::Instant};
@@ -31,6 +34,7 @@ use crate::{
     worker::Worker,
 };
 
+pub(crate) mod custom;
 pub(crate) mod judge;
 mod opaque;
 mod peer;
@@ -116,9 +120,13 @@ impl session::Session for Session<'_> {
     async fn request(&mut self, scratch: &mut Scratch) -> After {
         let Self { worker, connection, client, .. } = self;
         let since = Since::at(client.since());
-        let mut judged = judge::request(worker, connection, scratch, client.received.bytes());
+        let received = client.received.bytes();
+        let mut judged = judge::request(worker, connection, scratch, received, None);
+        if matches!(judged.verdict, Verdict::Ask(_)) {
+            Box::pin(ask(worker, connection, scratch, received, &mut judged)).await;
+        }
         match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
-            Verdict::Cut => {
+            Verdict::Cut | Verdict::Ask(_) => {
                 connection.refuse(worker, client.stream.tcp(), peer::PLAINTEXT);
                 After::Cut
             }
@@ -153,6 +161,37 @@ impl session::Session for Session<'_> {
     }
 }
 
+/// Asks the external authorizer of a request, and judges the request with what it says.
+async fn ask(
+    worker: &Worker,
+    connection: &Connection,
+    scratch: &mut Scratch,
+    received: &[u8],
+    judged: &mut Judged,
+) {
+    loop {
+        let asked = match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
+            Verdict::Ask(asked) => *asked,
+            verdict => {
+                judged.verdict = verdict;
+                return;
+            }
+        };
+        let rule = Arc::clone(&asked.rule);
+        match custom::ask(worker, connection, asked).await {
+            Ok(yes) => {
+                let granted = Some(Box::new(yes));
+                *judged = judge::request(worker, connection, scratch, received, granted);
+            }
+            Err(no) => {
+                judged.decision = Some(Decision::denied(rule, None));
+                judged.verdict = Verdict::Answer(Answer::External(no));
+                return;
+            }
+        }
+    }
+}
+
 impl Session<'_> {
     /// Gives back what a request had borrowed. What is left of an upgrade is a tunnel, and the request
     /// that asked for it.
@@ -166,7 +205,7 @@ impl Session<'_> {
         let received = self.client.received.bytes();
         let request = passed
             .is_upgraded()
-            .then(|| tunnel::Request::new(&scratch.request, received, judged.path));
+            .then(|| tunnel::Request::new(&scratch.request, received, judged.path, judged.granted));
         passed.finish(self.worker, &mut self.client, scratch, now).zip(request)
     }
 

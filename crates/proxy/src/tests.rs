@@ -2,6 +2,7 @@
 
 mod admin;
 mod control;
+mod custom;
 mod endpoints;
 mod http;
 mod life;

@@ -48,18 +48,21 @@ impl Dial<'_> {
         }
     }
 
-    /// A new connection for an HTTP request.
-    pub(crate) async fn fresh(self, worker: &Worker) -> Result<Upstream, ConnectError> {
+    /// A new connection that speaks as offered.
+    pub(crate) async fn fresh(
+        self,
+        worker: &Worker,
+        offer: Offer,
+    ) -> Result<Upstream, ConnectError> {
         let credentials = self.credentials(worker)?;
         let key = self.key(credentials.as_ref());
-        self.open(key, credentials, Offer::Http1).await
+        self.open(key, credentials, offer).await
     }
 
-    /// A new connection for opaque bytes.
-    pub(crate) async fn opaque(self, worker: &Worker) -> Result<Upstream, ConnectError> {
+    /// What its connections are kept by.
+    pub(crate) fn key_of(self, worker: &Worker) -> Result<Key, ConnectError> {
         let credentials = self.credentials(worker)?;
-        let key = self.key(credentials.as_ref());
-        self.open(key, credentials, Offer::Tcp).await
+        Ok(self.key(credentials.as_ref()))
     }
 
     fn credentials(self, worker: &Worker) -> Result<Option<Arc<Generation>>, ConnectError> {

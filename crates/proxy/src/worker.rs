@@ -32,7 +32,8 @@ use crate::{
     buffer::Buffers,
     edges::Edges,
     http1::Scratches,
-    inbound, outbound,
+    inbound::{self, custom::Authorizers},
+    outbound,
     pool::Pool,
     shared::Shared,
     signal::{Signal, Watch},
@@ -74,6 +75,8 @@ pub(crate) struct Worker {
     pub(crate) scratches: Scratches,
     /// Idle upstream connections.
     pub(crate) pool: Pool,
+    /// Connections to external authorizers.
+    pub(crate) authorizers: Authorizers,
     /// Metric handles.
     pub(crate) edges: Edges,
     /// Where decisions go.
@@ -99,6 +102,7 @@ impl Worker {
             buffers: Buffers::default(),
             scratches: Scratches::default(),
             pool: Pool::default(),
+            authorizers: Authorizers::default(),
             edges: Edges::new(shared.metrics.shard()),
             decisions,
             log: RefCell::new(shared.log_sender()),
@@ -232,5 +236,6 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         sleep(JANITOR).await;
         worker.pool.sweep(|under| worker.shared.credentials.is_current(under));
+        worker.authorizers.sweep(|under| worker.shared.credentials.is_current(under));
     }
 }

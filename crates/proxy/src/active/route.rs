@@ -87,6 +87,11 @@ impl Route {
         Box::pin(self.names.get(place)?.address(turn)).await
     }
 
+    /// Whether an endpoint has this address.
+    pub(crate) fn has_endpoint_at(&self, at: SocketAddr) -> bool {
+        self.port.endpoints.iter().any(|endpoint| at == (endpoint.address, endpoint.port).into())
+    }
+
     /// An endpoint by its place.
     pub(crate) fn endpoint(&self, index: usize) -> Option<&Endpoint> {
         self.port.endpoints.get(index)

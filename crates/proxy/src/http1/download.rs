@@ -34,6 +34,8 @@ pub(crate) struct Download {
     promised: Persistence,
     grpc_status: Option<u8>,
     started: bool,
+    /// Fields that the head gets.
+    added: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,7 +82,13 @@ impl Download {
             promised: Persistence::Close,
             grpc_status: None,
             started: false,
+            added: Vec::new(),
         }
+    }
+
+    /// Adds fields to the final head.
+    pub(crate) fn add(&mut self, fields: Vec<(String, Vec<u8>)>) {
+        self.added = fields;
     }
 
     /// The response head, once there is one.
@@ -195,6 +203,7 @@ impl Download {
             self.head.clear();
             return Ok(true);
         }
+        self.added.iter().for_each(|(name, value)| edits.append(name, value));
         self.promised = begin(&self.head);
         if self.promised == Persistence::Close {
             edits.close();
@@ -209,6 +218,7 @@ impl Download {
             edits.chunked();
         }
         self.head.encode(received, &edits, &mut self.out);
+        drop(edits);
         self.received.consume(len);
         let framing = Some(self.head.framing()).filter(|framing| *framing != Framing::Tunnel);
         self.body = BodyReader::new(framing.unwrap_or_default(), Trailers::Forward);

@@ -20,6 +20,8 @@ pub(crate) struct Scratch {
     pub(crate) up: Vec<u8>,
     /// Bytes for the client.
     pub(crate) down: Vec<u8>,
+    /// Fields that the response gets.
+    pub(crate) added: Vec<(String, Vec<u8>)>,
 }
 
 /// The rooms of one worker.
@@ -39,6 +41,7 @@ impl Scratches {
     pub(crate) fn give(&self, mut scratch: Box<Scratch>) {
         scratch.request.clear();
         scratch.response.clear();
+        scratch.added.clear();
         for bytes in [&mut scratch.up, &mut scratch.down] {
             bytes.clear();
             bytes.shrink_to(2 * SIZE);

@@ -10,13 +10,17 @@ use palisade_http::{
     Edits, Method, Name, NameSet, RequestHead, normalize::normalize, refusal::Refusal,
 };
 use palisade_policy::{
-    AcceptedToken, Decision, Forwarding, HeaderFields, Http, Reason, RuleName, TokenRules,
+    AcceptedToken, Custom, Decision, Forwarding, HeaderFields, Http, Reason, RuleName, TokenRules,
     TokenVerdict, client_address, token_refusal,
 };
 use palisade_telemetry::{EdgeMetrics, RequestId};
+use palisade_types::ExtensionProvider;
 use smallvec::SmallVec;
 
-use super::peer::Connection;
+use super::{
+    custom::{self, Ask, Granted, HOP_BY_HOP},
+    peer::Connection,
+};
 use crate::{
     active::Active,
     answer::Answer,
@@ -34,6 +38,17 @@ pub(crate) enum Verdict {
     Answer(Answer),
     /// Cut the connection: it would not be admitted any more.
     Cut,
+    /// Ask its external authorizer, and judge it again with the answer.
+    Ask(Box<Ask>),
+}
+
+/// Why there is no decision over a request.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It is refused before.
+    Refused(Refusal),
+    /// A provider has the say, and was not asked.
+    Ask(Arc<ExtensionProvider>, Arc<RuleName>),
 }
 
 /// A request that was judged.
@@ -49,11 +64,13 @@ pub(crate) struct Judged {
     pub(crate) path: Option<String>,
     /// The id that it was given, if it came without.
     pub(crate) id: Option<RequestId>,
+    /// What its external authorizer has said.
+    pub(crate) granted: Option<Box<Granted>>,
 }
 
 impl Judged {
     fn new(verdict: Verdict, generation: u64) -> Self {
-        Self { verdict, decision: None, generation, path: None, id: None }
+        Self { verdict, decision: None, generation, path: None, id: None, granted: None }
     }
 
     /// A request that could not be read, and so not judged.
@@ -75,12 +92,14 @@ impl Judged {
     }
 }
 
-/// Judges the request whose head was parsed from `received` into `scratch`.
+/// Judges the request whose head was parsed from `received` into `scratch`; with what its external
+/// authorizer has said, once it was asked.
 pub(crate) fn request(
     worker: &Worker,
     connection: &Connection,
     scratch: &mut Scratch,
     received: &[u8],
+    granted: Option<Box<Granted>>,
 ) -> Judged {
     let in_force = worker.shared.active();
     let Some(in_force) = in_force.as_ref() else { return Judged::new(Verdict::Cut, 0) };
@@ -89,7 +108,7 @@ pub(crate) fn request(
     if !connection.is_admitted(active) {
         return judged;
     }
-    let Scratch { request: head, up, .. } = scratch;
+    let Scratch { request: head, up, added, .. } = scratch;
     let target = head.path(received);
     let normalized = match target.map(|path| normalize(path, active.config.mesh.path_normalization))
     {
@@ -101,10 +120,16 @@ pub(crate) fn request(
         None => None,
     };
     let path = normalized.as_deref();
-    let (decision, token) = match decide(active, connection, head, received, path) {
+    let granted_ref = granted.as_deref();
+    let (decision, token) = match decide(active, connection, head, received, path, granted_ref) {
         Ok(decided) => decided,
-        Err(refusal) => {
+        Err(Stop::Refused(refusal)) => {
             judged.verdict = Verdict::Answer(Answer::Refused(refusal));
+            return judged;
+        }
+        Err(Stop::Ask(provider, rule)) => {
+            let request = Some(seen(worker, connection, head, received, path));
+            judged.verdict = Verdict::Ask(Box::new(Ask { provider, rule, request }));
             return judged;
         }
     };
@@ -120,16 +145,25 @@ pub(crate) fn request(
         None if head.method() == Method::CONNECT => Verdict::Answer(Answer::NoRoute),
         None => {
             let mut edits = edits(connection, head, received);
+            if let Some(granted) = granted_ref {
+                let changes = &granted.changes;
+                changes.removed.iter().for_each(|name| edits.remove_named(name));
+                let kept = changes.set.iter().filter(|(name, _)| !is_output(&active.tokens, name));
+                kept.for_each(|(name, value)| edits.set_named(name, value));
+                added.extend_from_slice(&changes.response);
+                judged.id.clone_from(&granted.id);
+            }
             active.tokens.outputs().for_each(|name| edits.remove_named(name));
             if let Some(path) = token.path.as_deref().or(path) {
                 edits.path(path);
             }
             token.removed.iter().for_each(|name| edits.remove_named(name));
             token.added.iter().for_each(|(name, value)| edits.set_named(name, value.as_bytes()));
-            if head.field(received, Name::XRequestId).is_none() {
+            let has_id = granted_ref.is_some_and(|yes| yes.changes.sets("x-request-id"));
+            if judged.id.is_none() && !has_id && head.field(received, Name::XRequestId).is_none() {
                 judged.id = Some(worker.request_ids.borrow_mut().make());
             }
-            if let Some(id) = &judged.id {
+            if let Some(id) = judged.id.as_ref().filter(|_| !has_id) {
                 edits.set(Name::XRequestId, id.as_str().as_bytes());
             }
             match Upload::new(head, received, &edits, std::mem::take(up)) {
@@ -140,25 +174,71 @@ pub(crate) fn request(
     };
     judged.decision = Some(decision);
     judged.path = path.filter(|path| Some(*path) != target).map(str::to_owned);
+    judged.granted = granted;
     judged
 }
 
-/// What the policies say about a request with this normalised path, and the token that it came with. A
-/// token that is not accepted refuses it before that.
+/// The request as its external authorizer sees it: as it would reach the workload.
+fn seen(
+    worker: &Worker,
+    connection: &Connection,
+    head: &RequestHead,
+    received: &[u8],
+    path: Option<&str>,
+) -> custom::Request {
+    let scheme = scheme(connection, head, received);
+    let mut fields: Vec<(String, Vec<u8>)> = head
+        .fields(received)
+        .filter(|(name, _)| !is_removed(name))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()))
+        .filter(|(name, _)| name != "host" && !HOP_BY_HOP.contains(&name.as_str()))
+        .collect();
+    let mut add = |name: &str, value: &[u8]| fields.push((name.to_owned(), value.to_vec()));
+    if !connection.client_certificate.is_empty() {
+        add("x-forwarded-client-cert", connection.client_certificate.as_bytes());
+    }
+    if head.field(received, Name::XForwardedProto).is_none() {
+        add("x-forwarded-proto", scheme.as_bytes());
+    }
+    let named = head.field(received, Name::XRequestId).is_some();
+    let id = (!named).then(|| worker.request_ids.borrow_mut().make());
+    if let Some(id) = &id {
+        add("x-request-id", id.as_str().as_bytes());
+    }
+    custom::Request {
+        id,
+        method: head.method().as_str().to_owned(),
+        path: path.map(str::to_owned),
+        authority: head.authority(received).to_owned(),
+        scheme,
+        fields,
+    }
+}
+
+/// What the policies say about a request with this normalised path, and the token that it came with. An
+/// external authorizer has its say first, then a token that is not accepted refuses.
 pub(crate) fn decide(
     active: &Active,
     connection: &Connection,
     head: &RequestHead,
     received: &[u8],
     path: Option<&str>,
-) -> Result<(Decision, AcceptedToken), Refusal> {
-    let fields: SmallVec<[(&str, &[u8]); 24]> = seen_fields(active, head, received).collect();
-    let headers = HeaderFields(&fields);
+    granted: Option<&Granted>,
+) -> Result<(Decision, AcceptedToken), Stop> {
+    let mut fields: SmallVec<[(&str, &[u8]); 24]> = seen_fields(active, head, received).collect();
     let source = connection.source.ip();
     let remote_ip = match head.field(received, Name::XForwardedFor) {
-        Some(_) => client_address(source, Forwarding::Sidecar, headers.values("x-forwarded-for")),
+        Some(_) => {
+            let forwarded = HeaderFields(&fields).values("x-forwarded-for");
+            client_address(source, Forwarding::Sidecar, forwarded)
+        }
         None => source,
     };
+    if let Some(granted) = granted {
+        granted.changes.apply(&mut fields);
+        fields.retain(|(name, _)| !is_output(&active.tokens, name));
+    }
+    let headers = HeaderFields(&fields);
     let mut http = Http {
         method: head.method().as_str(),
         path,
@@ -167,6 +247,15 @@ pub(crate) fn decide(
         headers,
         claims: None,
     };
+    if active.has_custom() {
+        match active.custom(&connection.attributes(remote_ip, Some(http))) {
+            Custom::Denied(decision) => return Ok((decision, AcceptedToken::default())),
+            Custom::Ask(provider, rule) if !granted.is_some_and(|yes| yes.is_by(&provider)) => {
+                return Err(Stop::Ask(provider, rule));
+            }
+            Custom::Ask(..) | Custom::Pass => {}
+        }
+    }
     if active.tokens.is_empty() {
         let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
         return Ok((decision, AcceptedToken::default()));
@@ -174,7 +263,7 @@ pub(crate) fn decide(
     let token = match active.tokens.check(&http, now()) {
         TokenVerdict::Missing => AcceptedToken::default(),
         TokenVerdict::Accepted(token) => *token,
-        TokenVerdict::Refused(fault) => return Err(token_refusal(fault, &http)),
+        TokenVerdict::Refused(fault) => return Err(Stop::Refused(token_refusal(fault, &http))),
     };
     let fields = token.headers(&fields);
     http.headers = HeaderFields(&fields);
@@ -247,7 +336,8 @@ fn scheme(connection: &Connection, head: &RequestHead, received: &[u8]) -> &'sta
     }
 }
 
-fn is_removed(name: &str) -> bool {
+/// Whether only a proxy may write a field.
+pub(super) fn is_removed(name: &str) -> bool {
     name.starts_with(['x', 'X']) && REMOVED.contains(Name::of(name.as_bytes()))
 }
 

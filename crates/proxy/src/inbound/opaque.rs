@@ -1,12 +1,20 @@
 //! Opaque bytes to the workload: authorized when the connection is accepted, and again whenever the
 //! configuration changes.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use palisade_policy::{Decision, Verdict};
+use palisade_policy::{Custom, Decision, Verdict};
 use palisade_telemetry::{EdgeMetrics, ResponseFlags};
+use palisade_tls::Offer;
 
-use super::{judge::Known, peer::Connection};
+use super::{
+    custom::{self, Ask, External, Granted},
+    judge::Known,
+    peer::Connection,
+};
 use crate::{
     buffer::Buffer,
     http1::Client,
@@ -28,9 +36,15 @@ pub(crate) async fn serve(
 ) {
     let since = Since::now();
     let watch = Watch::new(&worker.reconfigured);
-    let Some((decision, generation)) = decide(worker, connection) else {
+    let asked = Box::pin(ask(worker, connection)).await;
+    let Some((mut decision, generation)) = decide(worker, connection, asked.granted.as_deref())
+    else {
         return socket::reset(stream.tcp());
     };
+    let external = asked.refused.map(|(refused, external)| {
+        decision = refused;
+        external
+    });
     let mut known = Known::default();
     let edge = known.edge(worker, connection);
     let rule = known.rule(&decision).to_owned();
@@ -50,14 +64,18 @@ pub(crate) async fn serve(
     worker.tell_decision(&judgement, &edge);
     edge.opened();
     let mut ended = Ended::default();
-    if let Some(refusal) = decision.refusal() {
+    if let Some(external) = external {
+        ended.flags = ResponseFlags::UNAUTHORIZED_EXTERNAL;
+        external.details().clone_into(&mut ended.termination);
+        Client::new(stream, received).part(&worker.buffers).await;
+    } else if let Some(refusal) = decision.refusal() {
         if let Some(active) = worker.shared.active().as_ref() {
             worker.shared.denials.explain(|| connection.denial(active));
         }
         ended.termination = refusal.details().into_owned();
         Client::new(stream, received).part(&worker.buffers).await;
     } else {
-        ended = carry(worker, connection, &mut stream, received, &edge, watch).await;
+        ended = carry(worker, connection, &mut stream, received, &edge, watch, asked.granted).await;
     }
     edge.closed(ended.flags);
     worker.tell_connection(&report::Connection {
@@ -91,16 +109,17 @@ async fn carry(
     received: Buffer,
     edge: &EdgeMetrics,
     watch: Watch,
+    granted: Option<Box<Granted>>,
 ) -> Ended {
     let dial = Dial { address: connection.destination, target: None };
-    let mut upstream = match dial.opaque(worker).await {
+    let mut upstream = match dial.fresh(worker, Offer::Tcp).await {
         Ok(upstream) => upstream.stream,
         Err(error) => {
             socket::reset(stream.tcp());
             return unreachable(&error);
         }
     };
-    let mut guard = Guard { worker, connection, edge, watch, refused: None };
+    let mut guard = Guard { worker, connection, edge, watch, granted, refused: None };
     let early = (received, Buffer::default());
     let relayed = relay(stream, &mut upstream, early, &worker.buffers, &mut guard).await;
     let mut ended = Ended { bytes: (relayed.received, relayed.sent), ..Ended::default() };
@@ -125,16 +144,48 @@ fn unreachable(error: &ConnectError) -> Ended {
     }
 }
 
+/// What the external authorizer of a connection has said.
+#[derive(Default)]
+struct Asked {
+    granted: Option<Box<Granted>>,
+    refused: Option<(Decision, Box<External>)>,
+}
+
+/// Asks the external authorizer, if there is one for this connection.
+async fn ask(worker: &Worker, connection: &Connection) -> Asked {
+    let custom = {
+        let active = worker.shared.active();
+        let attributes = connection.attributes(connection.source.ip(), None);
+        active.as_deref().map(|active| active.custom(&attributes))
+    };
+    let Some(Custom::Ask(provider, rule)) = custom else { return Asked::default() };
+    let question = Ask { provider, rule: Arc::clone(&rule), request: None };
+    match custom::ask(worker, connection, question).await {
+        Ok(granted) => Asked { granted: Some(Box::new(granted)), refused: None },
+        Err(no) => Asked { granted: None, refused: Some((Decision::denied(rule, None), no)) },
+    }
+}
+
 /// The decision over the connection by the configuration in force, and its generation; none if it would not
-/// even be admitted.
-fn decide(worker: &Worker, connection: &Connection) -> Option<(Decision, u64)> {
+/// even be admitted. A provider that was not asked might say no, so the client has to come again.
+fn decide(
+    worker: &Worker,
+    connection: &Connection,
+    granted: Option<&Granted>,
+) -> Option<(Decision, u64)> {
     let active = worker.shared.active();
     let active = active.as_deref()?;
     if !connection.is_admitted(active) {
         return None;
     }
     let attributes = connection.attributes(connection.source.ip(), None);
-    Some((active.decide(&attributes), active.generation()))
+    let decision = match active.custom(&attributes) {
+        Custom::Ask(provider, rule) if !granted.is_some_and(|yes| yes.is_by(&provider)) => {
+            Decision::denied(rule, None)
+        }
+        _ => active.decide(&attributes),
+    };
+    Some((decision, active.generation()))
 }
 
 /// Watches over an open connection.
@@ -143,13 +194,14 @@ struct Guard<'a> {
     connection: &'a Connection,
     edge: &'a EdgeMetrics,
     watch: Watch,
+    granted: Option<Box<Granted>>,
     refused: Option<String>,
 }
 
 impl Watcher for Guard<'_> {
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.watch.poll_changed(cx).is_ready() {
-            let refused = match decide(self.worker, self.connection) {
+            let refused = match decide(self.worker, self.connection, self.granted.as_deref()) {
                 Some((Decision { verdict: Verdict::Allow, .. }, _)) => continue,
                 Some((decision, _)) => decision.refusal().map(|refusal| refusal.details().into()),
                 None => Some("filter_chain_not_found".to_owned()),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use palisade_http::RequestHead;
 use palisade_policy::Verdict;
 
-use super::{judge, peer::Connection};
+use super::{custom::Granted, judge, peer::Connection};
 use crate::{
     forward::{After, Tunnel},
     http1::{Client, Scratch},
@@ -22,12 +22,18 @@ use crate::{
 pub(crate) struct Request {
     head: Vec<u8>,
     path: Option<String>,
+    granted: Option<Box<Granted>>,
 }
 
 impl Request {
     /// Copies the head, which was parsed from `received`. `path` is the normalised path if it differs.
-    pub(crate) fn new(head: &RequestHead, received: &[u8], path: Option<String>) -> Self {
-        Self { head: received.get(..head.len()).unwrap_or_default().to_vec(), path }
+    pub(crate) fn new(
+        head: &RequestHead,
+        received: &[u8],
+        path: Option<String>,
+        granted: Option<Box<Granted>>,
+    ) -> Self {
+        Self { head: received.get(..head.len()).unwrap_or_default().to_vec(), path, granted }
     }
 }
 
@@ -66,8 +72,10 @@ impl Guard<'_> {
         let Some(active) = active.as_deref() else { return false };
         let received = &self.request.head;
         let path = self.request.path.as_deref().or_else(|| self.head.path(received));
+        // A provider that was not asked might say no: the client is to come again.
+        let granted = self.request.granted.as_deref();
         self.connection.is_admitted(active)
-            && judge::decide(active, self.connection, self.head, received, path)
+            && judge::decide(active, self.connection, self.head, received, path, granted)
                 .is_ok_and(|(decision, _)| decision.verdict == Verdict::Allow)
     }
 }

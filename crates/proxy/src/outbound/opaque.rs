@@ -2,6 +2,7 @@
 //! that it does not know.
 
 use palisade_telemetry::ResponseFlags;
+use palisade_tls::Offer;
 
 use super::{
     Connection,
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
     let mut failure = String::new();
     let (flags, bytes) = match routed.refusal() {
         Some(answer) => (answer.flags(), (0, 0)),
-        None => match dial.opaque(worker).await {
+        None => match dial.fresh(worker, Offer::Tcp).await {
             Ok(mut upstream) => {
                 let mut counter = Counter { edge: &edge };
                 let (up, early) = (&mut upstream.stream, (received, Buffer::default()));

@@ -137,6 +137,8 @@ pub(super) struct Server {
     pub(super) unusable: Vec<&'static str>,
     /// Which tokens are accepted.
     pub(super) tokens: Option<Value>,
+    /// An external authorizer and where it is.
+    pub(super) provider: Option<(Value, SocketAddr)>,
 }
 
 impl Default for Server {
@@ -148,6 +150,7 @@ impl Default for Server {
             policies: Vec::new(),
             unusable: Vec::new(),
             tokens: None,
+            provider: None,
         }
     }
 }
@@ -173,6 +176,20 @@ impl Server {
             "requestAuthentications": authentications,
             "unusable": self.unusable,
         });
+        if let Some((provider, at)) = &self.provider {
+            config["mesh"]["extensionProviders"] = json!([provider]);
+            let host = "authz.poc.svc.cluster.local";
+            config["outbound"]["ports"] = json!([{
+                "service": {"host": host, "name": "authz", "namespace": "poc"},
+                "port": 9000,
+                "protocol": "HTTP",
+                "sni": "outbound_.9000_._.authz.poc.svc.cluster.local",
+                "endpoints": [{
+                    "address": at.ip(), "port": at.port(), "mtls": false,
+                    "metadata": metadata("authz"),
+                }],
+            }]);
+        }
         config["peers"] = json!([{"address": "127.0.0.1", "metadata": metadata("frontend")}]);
         serde_json::from_value(config).unwrap()
     }

@@ -1,0 +1,181 @@
+//! A gRPC authorizer: `envoy.service.auth.v3.Authorization/Check` with the attributes of the request or
+//! the connection (Envoy `check_request_utils.cc`, `ext_authz_grpc_impl.cc`).
+
+use std::{collections::HashMap, net::SocketAddr, time::SystemTime};
+
+use ::http::{HeaderMap, Request as HttpRequest};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body_util::Full;
+use palisade_types::ExtensionProvider;
+use palisade_wire::ext_authz::{
+    Address, AttributeContext, CHECK, CheckRequest, CheckResponse, HeaderValueOption,
+    HttpRequest as Seen, HttpResponse, Message, Peer, Request as SeenAt, SocketAddress,
+};
+
+use super::{AskError, Changes, External, Request, Said, connections::Answer};
+use crate::{inbound::peer::Connection, upstream::Dial, worker::Worker};
+
+pub(super) async fn check(
+    worker: &Worker,
+    connection: &Connection,
+    provider: &ExtensionProvider,
+    dial: Dial<'_>,
+    request: Option<&Request>,
+) -> Result<Said, AskError> {
+    let own = own_identity(worker, connection);
+    let asked = CheckRequest { attributes: Some(attributes(connection, own, request)) };
+    let question = HttpRequest::post(format!("http://{}{CHECK}", provider.service))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(framed(&asked)))
+        .map_err(|_| AskError::Answer("to be called by a name that is no host"))?;
+    let answer = worker.authorizers.http2(worker, dial, question).await?;
+    let fields = request.map(|request| request.fields.as_slice()).unwrap_or_default();
+    said(unframed(answer)?, fields)
+}
+
+/// Who we are in the handshake; nobody for plaintext.
+fn own_identity(worker: &Worker, connection: &Connection) -> String {
+    let active = worker.shared.active();
+    let own = active.as_deref().filter(|_| connection.principal().is_some());
+    own.map(|active| active.config.workload.identity.to_string()).unwrap_or_default()
+}
+
+fn attributes(connection: &Connection, own: String, request: Option<&Request>) -> AttributeContext {
+    let peer = |at: SocketAddr, principal: String| Peer {
+        address: Some(Address {
+            socket_address: Some(SocketAddress {
+                address: at.ip().to_string(),
+                port_value: at.port().into(),
+            }),
+        }),
+        principal,
+    };
+    let principal = connection.principal().unwrap_or_default().to_owned();
+    AttributeContext {
+        source: Some(peer(connection.source, principal)),
+        destination: Some(peer(connection.destination, own)),
+        request: request.map(|request| SeenAt {
+            time: Some(SystemTime::now().into()),
+            http: Some(seen(request)),
+        }),
+    }
+}
+
+fn seen(request: &Request) -> Seen {
+    let path = request.path.clone().unwrap_or_default();
+    let mut headers: HashMap<String, String> = HashMap::new();
+    let pseudo = [
+        (":authority", request.authority.as_str()),
+        (":method", &request.method),
+        (":path", &path),
+        (":scheme", request.scheme),
+    ];
+    headers.extend(pseudo.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut size = -1;
+    for (name, value) in &request.fields {
+        let value = String::from_utf8_lossy(value);
+        if name == "content-length" {
+            size = value.parse().unwrap_or(size);
+        }
+        headers
+            .entry(name.clone())
+            .and_modify(|all| {
+                all.push(',');
+                all.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    let id = headers.get("x-request-id").cloned().unwrap_or_default();
+    Seen {
+        id,
+        method: request.method.clone(),
+        headers,
+        path,
+        host: request.authority.clone(),
+        scheme: request.scheme.to_owned(),
+        size,
+        protocol: "HTTP/1.1".to_owned(),
+    }
+}
+
+/// A message with gRPC's prefix: not compressed, and its length.
+fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(length + 5);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // There is room for it.
+    let _ = message.encode(&mut frame);
+    frame.freeze()
+}
+
+fn unframed(answer: Answer) -> Result<CheckResponse, AskError> {
+    let (head, body) = answer.into_parts();
+    if head.status != 200 {
+        return Err(AskError::Status(head.status.as_u16()));
+    }
+    let status = |fields: &HeaderMap| -> Option<String> {
+        Some(fields.get("grpc-status")?.to_str().unwrap_or("unreadable").to_owned())
+    };
+    let ended = status(&head.headers).or_else(|| body.trailers().and_then(status));
+    match ended.as_deref() {
+        Some("0") => {}
+        other => return Err(AskError::Grpc(other.unwrap_or("none").to_owned())),
+    }
+    let frame = body.to_bytes();
+    let unreadable = || AskError::Exchange("an unreadable answer".to_owned());
+    let [0, a, b, c, d, message @ ..] = &frame[..] else { return Err(unreadable()) };
+    if u32::from_be_bytes([*a, *b, *c, *d]) as usize != message.len() {
+        return Err(unreadable());
+    }
+    CheckResponse::decode(message).map_err(|_| unreadable())
+}
+
+fn said(answer: CheckResponse, fields: &[(String, Vec<u8>)]) -> Result<Said, AskError> {
+    let allowed = answer.status.is_none_or(|status| status.code == 0);
+    match (allowed, answer.http_response) {
+        (true, Some(HttpResponse::OkResponse(ok))) => {
+            let mut changes = Changes::default();
+            if !ok.query_parameters_to_set.is_empty() || !ok.query_parameters_to_remove.is_empty() {
+                return Err(AskError::Answer("to change the query"));
+            }
+            for option in &ok.headers {
+                let Some((name, value)) = field(option) else { continue };
+                if option.append == Some(true) {
+                    changes.append(name, value, fields)?;
+                } else {
+                    changes.set(name, value)?;
+                }
+            }
+            for name in &ok.headers_to_remove {
+                changes.remove(name)?;
+            }
+            for (name, value) in ok.response_headers_to_add.iter().filter_map(field) {
+                changes.respond(name, value)?;
+            }
+            Ok(Said::Yes(changes))
+        }
+        (true, _) => Ok(Said::Yes(Changes::default())),
+        (false, denied) => Ok(Said::No(refusal(denied))),
+    }
+}
+
+fn refusal(denied: Option<HttpResponse>) -> External {
+    let mut external =
+        External { status: 403, fields: Vec::new(), body: String::new(), is_error: false };
+    let Some(HttpResponse::DeniedResponse(denied)) = denied else { return external };
+    let status = denied.status.and_then(|status| u16::try_from(status.code).ok());
+    external.status = status.filter(|status| (200..600).contains(status)).unwrap_or(403);
+    external.body = denied.body;
+    for (name, value) in denied.headers.iter().filter_map(field) {
+        external.field(name, value);
+    }
+    external
+}
+
+fn field(option: &HeaderValueOption) -> Option<(&str, &[u8])> {
+    let header = option.header.as_ref()?;
+    let raw = header.raw_value.as_slice();
+    Some((&header.key, if raw.is_empty() { header.value.as_bytes() } else { raw }))
+}
