@@ -150,7 +150,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::mesh_config;
 
     #[test]
