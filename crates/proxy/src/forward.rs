@@ -148,8 +148,9 @@ pub(crate) async fn forward(
     if head.expects_continue() && !upload.body().is_done() {
         down.extend_from_slice(CONTINUE);
     }
-    let mut download = Download::new(head.asked(), std::mem::take(&mut scratch.response), down);
-    download.add(std::mem::take(&mut scratch.added));
+    let (response, added) =
+        (std::mem::take(&mut scratch.response), std::mem::take(&mut scratch.added));
+    let download = Download::new(head.asked(), response, down, added);
     let mut exchange = Exchange::new(upload, download);
     let mut answered = None;
     let outcome = run(worker, client, head, &mut exchange, dial, &mut answered).await;

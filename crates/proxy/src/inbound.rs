@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use tokio::{net::TcpStream, time::Instant};
 
 use self::{
+    custom::Ask,
     judge::{Judged, Known, Verdict},
     peer::Connection,
 };
@@ -121,11 +122,14 @@ impl session::Session for Session<'_> {
         let Self { worker, connection, client, .. } = self;
         let since = Since::at(client.since());
         let received = client.received.bytes();
-        let mut judged = judge::request(worker, connection, scratch, received, None);
-        if matches!(judged.verdict, Verdict::Ask(_)) {
-            Box::pin(ask(worker, connection, scratch, received, &mut judged)).await;
-        }
-        match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
+        let (verdict, judged) = match judge::request(worker, connection, scratch, received, None) {
+            (Verdict::Ask(asked), judged) => {
+                Box::pin(ask(worker, connection, scratch, received, asked, judged)).await
+            }
+            judged => judged,
+        };
+        match verdict {
+            // No question is left.
             Verdict::Cut | Verdict::Ask(_) => {
                 connection.refuse(worker, client.stream.tcp(), peer::PLAINTEXT);
                 After::Cut
@@ -161,32 +165,29 @@ impl session::Session for Session<'_> {
     }
 }
 
-/// Asks the external authorizer of a request, and judges the request with what it says.
+/// Asks the external authorizer of a request, and judges the request with what it says; again, if another
+/// configuration names another by then.
 async fn ask(
     worker: &Worker,
     connection: &Connection,
     scratch: &mut Scratch,
     received: &[u8],
-    judged: &mut Judged,
-) {
+    mut asked: Box<Ask>,
+    mut judged: Judged,
+) -> (Verdict, Judged) {
     loop {
-        let asked = match std::mem::replace(&mut judged.verdict, Verdict::Cut) {
-            Verdict::Ask(asked) => *asked,
-            verdict => {
-                judged.verdict = verdict;
-                return;
-            }
-        };
         let rule = Arc::clone(&asked.rule);
-        match custom::ask(worker, connection, asked).await {
+        match custom::ask(worker, connection, *asked).await {
             Ok(yes) => {
                 let granted = Some(Box::new(yes));
-                *judged = judge::request(worker, connection, scratch, received, granted);
+                match judge::request(worker, connection, scratch, received, granted) {
+                    (Verdict::Ask(another), again) => (asked, judged) = (another, again),
+                    judged => return judged,
+                }
             }
             Err(no) => {
                 judged.decision = Some(Decision::denied(rule, None));
-                judged.verdict = Verdict::Answer(Answer::External(no));
-                return;
+                return (Verdict::Answer(Answer::External(no)), judged);
             }
         }
     }

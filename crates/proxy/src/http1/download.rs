@@ -67,8 +67,13 @@ pub(crate) enum DownloadError {
 
 impl Download {
     /// Waits for the response to `asked`; `head` and `out` are used again. What `out` holds is
-    /// written to the client first.
-    pub(crate) fn new(asked: Asked, mut head: ResponseHead, out: Vec<u8>) -> Self {
+    /// written to the client first; `added` are fields that the final head gets.
+    pub(crate) fn new(
+        asked: Asked,
+        mut head: ResponseHead,
+        out: Vec<u8>,
+        added: Vec<(String, Vec<u8>)>,
+    ) -> Self {
         head.clear();
         Self {
             asked,
@@ -82,13 +87,8 @@ impl Download {
             promised: Persistence::Close,
             grpc_status: None,
             started: false,
-            added: Vec::new(),
+            added,
         }
-    }
-
-    /// Adds fields to the final head.
-    pub(crate) fn add(&mut self, fields: Vec<(String, Vec<u8>)>) {
-        self.added = fields;
     }
 
     /// The response head, once there is one.
@@ -328,7 +328,7 @@ mod tests {
     /// What the client gets of a response that arrives in these pieces.
     fn receive(pieces: &[&[u8]]) -> Result<(String, Download), DownloadError> {
         let asked = Asked { method: Method::GET, upgrade: false };
-        let mut download = Download::new(asked, ResponseHead::default(), Vec::new());
+        let mut download = Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new());
         let mut upstream = Pieces(pieces.iter().copied().filter(|p| !p.is_empty()).collect());
         let (mut client, buffers) = (Vec::new(), Buffers::default());
         let mut cx = Context::from_waker(Waker::noop());

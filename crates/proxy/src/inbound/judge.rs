@@ -54,8 +54,6 @@ pub(crate) enum Stop {
 /// A request that was judged.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// What is to be done.
-    pub(crate) verdict: Verdict,
     /// What the policies said; none if it did not come to that.
     pub(crate) decision: Option<Decision>,
     /// Generation of the configuration that it was judged by.
@@ -69,13 +67,13 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    fn new(verdict: Verdict, generation: u64) -> Self {
-        Self { verdict, decision: None, generation, path: None, id: None, granted: None }
+    fn new(generation: u64) -> Self {
+        Self { decision: None, generation, path: None, id: None, granted: None }
     }
 
     /// A request that could not be read, and so not judged.
     pub(crate) fn unread() -> Self {
-        Self::new(Verdict::Cut, 0)
+        Self::new(0)
     }
 
     /// The normalised path of the request with this head.
@@ -100,21 +98,20 @@ pub(crate) fn request(
     scratch: &mut Scratch,
     received: &[u8],
     granted: Option<Box<Granted>>,
-) -> Judged {
+) -> (Verdict, Judged) {
     let in_force = worker.shared.active();
-    let Some(in_force) = in_force.as_ref() else { return Judged::new(Verdict::Cut, 0) };
+    let Some(in_force) = in_force.as_ref() else { return (Verdict::Cut, Judged::new(0)) };
     let active = in_force.as_ref();
-    let mut judged = Judged::new(Verdict::Cut, active.generation());
+    let mut judged = Judged::new(active.generation());
     if !connection.is_admitted(active) {
-        return judged;
+        return (Verdict::Cut, judged);
     }
     let Scratch { request: head, up, added, .. } = scratch;
     let target = head.path(received);
     let normalized = match target.map(|path| normalize(path, active.config.mesh.path_normalization))
     {
         Some(Err(error)) => {
-            judged.verdict = Verdict::Answer(Answer::Refused(Refusal::Path(error)));
-            return judged;
+            return (Verdict::Answer(Answer::Refused(Refusal::Path(error))), judged);
         }
         Some(Ok(path)) => Some(path),
         None => None,
@@ -124,16 +121,14 @@ pub(crate) fn request(
     let (decision, token) = match decide(active, connection, head, received, path, granted_ref) {
         Ok(decided) => decided,
         Err(Stop::Refused(refusal)) => {
-            judged.verdict = Verdict::Answer(Answer::Refused(refusal));
-            return judged;
+            return (Verdict::Answer(Answer::Refused(refusal)), judged);
         }
         Err(Stop::Ask(provider, rule)) => {
             let request = Some(seen(worker, connection, head, received, path));
-            judged.verdict = Verdict::Ask(Box::new(Ask { provider, rule, request }));
-            return judged;
+            return (Verdict::Ask(Box::new(Ask { provider, rule, request })), judged);
         }
     };
-    judged.verdict = match decision.refusal() {
+    let verdict = match decision.refusal() {
         Some(refusal) => {
             worker.shared.denials.explain(|| Denial {
                 request_id: judged.id(head, received).to_owned(),
@@ -175,7 +170,7 @@ pub(crate) fn request(
     judged.decision = Some(decision);
     judged.path = path.filter(|path| Some(*path) != target).map(str::to_owned);
     judged.granted = granted;
-    judged
+    (verdict, judged)
 }
 
 /// The request as its external authorizer sees it: as it would reach the workload.
