@@ -20,9 +20,12 @@ use crate::{pool::Key, upstream::Dial, worker::Worker};
 /// What is kept.
 #[derive(Default)]
 pub(crate) struct Authorizers {
-    http1: RefCell<HashMap<Key, Vec<Kept<http1::SendRequest<Full<Bytes>>>>>>,
-    http2: RefCell<HashMap<Key, Kept<http2::SendRequest<Full<Bytes>>>>>,
+    http1: RefCell<HashMap<Key, Vec<Http1>>>,
+    http2: RefCell<HashMap<Key, Http2>>,
 }
+
+type Http1 = Kept<http1::SendRequest<Full<Bytes>>>;
+type Http2 = Kept<http2::SendRequest<Full<Bytes>>>;
 
 struct Kept<S> {
     sender: S,
@@ -72,7 +75,7 @@ impl Authorizers {
         self.keep(key, kept, response).await
     }
 
-    fn pop(&self, key: &Key) -> Option<Kept<http1::SendRequest<Full<Bytes>>>> {
+    fn pop(&self, key: &Key) -> Option<Http1> {
         let mut http1 = self.http1.borrow_mut();
         let kept = http1.get_mut(key)?;
         std::iter::from_fn(|| kept.pop()).find(|it| it.sender.is_ready())
@@ -81,7 +84,7 @@ impl Authorizers {
     async fn keep(
         &self,
         key: Key,
-        kept: Kept<http1::SendRequest<Full<Bytes>>>,
+        kept: Http1,
         response: Response<Incoming>,
     ) -> Result<Answer, AskError> {
         let answer = read(response).await?;
