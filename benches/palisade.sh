@@ -3,9 +3,9 @@
 # The sidecars read a static bootstrap file; everything after loading is the same as in a mesh.
 SUT_BINARY=${PALISADE_BIN:?path of a palisade binary}
 
-# HTTP/2 is not spoken; one-shot connections, no resumption and other key exchanges are no options.
+# One-shot connections, no resumption and other key exchanges are no options.
 sut_supports() {
-  [ "$MB_PROTO" != h2 ] && [ "$MB_ONESHOT" = 0 ] && [ "$MB_RESUME" = 1 ] && [ "$MB_KX" = mlkem ]
+  [ "$MB_ONESHOT" = 0 ] && [ "$MB_RESUME" = 1 ] && [ "$MB_KX" = mlkem ]
 }
 
 _palisade() { # ROLE: client | server
@@ -14,7 +14,8 @@ import json, os, sys
 
 role, E = sys.argv[1], os.environ
 certs, ip, plain = E["MB_CERTS"], E["MB_IP_SERVER"], E["MB_MODE"] == "plain"
-protocol = {"http1": "HTTP", "tcp": "TCP"}[E["MB_PROTO"]]
+protocol = {"http1": "HTTP", "h2": "HTTP2", "tcp": "TCP"}[E["MB_PROTO"]]
+port = 8079 if protocol == "HTTP2" else 8080
 names = {"client": "frontend", "server": "orders"}
 identity = {r: f"spiffe://cluster.local/ns/default/sa/{n}-sa" for r, n in names.items()}
 service = {"host": "orders.default.svc.cluster.local", "name": "orders", "namespace": "default"}
@@ -42,11 +43,11 @@ config = {
     "workload": {"name": names[role] + "-1", "namespace": "default", "labels": {"app": names[role]},
                  "identity": identity[role], "metadata": metadata(role)},
     "inbound": {"mtls": {"default": "DISABLE" if plain else "STRICT"}, "policies": policies,
-                "ports": [{"port": 8080, "protocol": protocol, "service": service}] if role == "server" else []},
-    "outbound": {"ports": [{"service": service, "addresses": [], "port": 8080, "protocol": protocol,
-                            "sni": "outbound_.8080_._.orders.default.svc.cluster.local",
+                "ports": [{"port": port, "protocol": protocol, "service": service}] if role == "server" else []},
+    "outbound": {"ports": [{"service": service, "addresses": [], "port": port, "protocol": protocol,
+                            "sni": f"outbound_.{port}_._.orders.default.svc.cluster.local",
                             "identities": [identity["server"]],
-                            "endpoints": [{"address": ip, "port": 8080, "mtls": not plain, "metadata": metadata("server")}]}]
+                            "endpoints": [{"address": ip, "port": port, "mtls": not plain, "metadata": metadata("server")}]}]
                  if role == "client" else []},
 }
 json.dump({"proxyConfig": config, "workers": int(E["MB_WORKERS"]),

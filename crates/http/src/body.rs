@@ -45,6 +45,19 @@ enum State {
     Done,
 }
 
+/// A piece at the front of a body, for whoever does not pass the framing on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Piece {
+    /// So many bytes of payload.
+    Payload(usize),
+    /// A trailer line of so many bytes, with its CRLF.
+    Trailer(usize),
+    /// So many bytes of framing, to be left out.
+    Framing(usize),
+    /// Nothing: more bytes must be read first, or the body is done.
+    None,
+}
+
 enum Step {
     Take(usize),
     Skip(usize),
@@ -89,6 +102,27 @@ impl BodyReader {
                 Step::Wait => return Ok(Advance { forward, discard: 0 }),
             }
         }
+    }
+
+    /// Looks at `input` as [`BodyReader::advance`] does, and tells what its front is.
+    ///
+    /// # Errors
+    ///
+    /// As [`BodyReader::advance`].
+    pub fn take_apart(&mut self, input: &[u8]) -> Result<Piece, BodyError> {
+        if self.is_done() || input.is_empty() {
+            return Ok(Piece::None);
+        }
+        let before = self.state;
+        Ok(match (self.step(input)?, before) {
+            (Step::Wait, _) => Piece::None,
+            (
+                Step::Take(count),
+                State::Remaining(_) | State::ChunkData { .. } | State::UntilClose,
+            ) => Piece::Payload(count),
+            (Step::Take(count), State::Trailers) if !self.is_done() => Piece::Trailer(count),
+            (Step::Take(count) | Step::Skip(count), _) => Piece::Framing(count),
+        })
     }
 
     /// Tells the reader that the connection was closed cleanly by the sender.

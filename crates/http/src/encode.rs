@@ -10,6 +10,7 @@ use crate::{
     name::{Name, NameSet},
     request::RequestHead,
     response::ResponseHead,
+    version::Version,
 };
 
 /// What to change in a head that is passed on.
@@ -82,9 +83,30 @@ impl<'a> Edits<'a> {
         self.chunked = true;
     }
 
+    /// The path and query that replace those of the request.
+    #[must_use]
+    pub fn new_path(&self) -> Option<&'a str> {
+        self.path
+    }
+
+    /// Whether the fields of this name are left out.
+    #[must_use]
+    pub fn removes(&self, name: &str) -> bool {
+        self.removes_as(Name::of(name.as_bytes()), name.as_bytes())
+    }
+
+    /// The fields that are added.
+    pub fn added(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.added.iter().copied()
+    }
+
     fn keeps(&self, buf: &[u8], entry: &Entry) -> bool {
-        !self.removed.contains(entry.known)
-            && (self.removed_others.is_empty() || !self.removes_by_name(entry.name.of(buf)))
+        !self.removes_as(entry.known, entry.name.of(buf))
+    }
+
+    fn removes_as(&self, known: Name, name: &[u8]) -> bool {
+        self.removed.contains(known)
+            || (!self.removed_others.is_empty() && self.removes_by_name(name))
     }
 
     fn removes_by_name(&self, name: &[u8]) -> bool {
@@ -103,7 +125,7 @@ impl RequestHead {
     ///
     /// The target becomes a path, and a `Host` that an absolute target overrides is replaced. `Expect:
     /// 100-continue` is left out, because the sidecar answers it. Framing fields stay, for the body
-    /// is passed on as it stands.
+    /// is passed on as it stands; a body of HTTP/2 whose length is unknown goes out in chunks.
     pub fn encode(&self, buf: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
         let path = edits.path.or_else(|| self.path(buf));
         let target = path.unwrap_or_else(|| self.authority(buf));
@@ -126,6 +148,9 @@ impl RequestHead {
             passes && edits.keeps(buf, entry)
         });
         edits.write_added(out);
+        if self.version() == Version::Http2 && self.framing() == Framing::Chunked {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
         if self.is_upgrade() {
             out.extend_from_slice(b"connection: Upgrade\r\n");
         } else if edits.close {

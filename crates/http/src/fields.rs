@@ -59,6 +59,21 @@ impl Fields {
         }
     }
 
+    /// Adds a field at the end.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.present.insert(entry.known);
+        self.entries.push(entry);
+    }
+
+    /// Where the value of the only field of a recognised name lies; an error if there are several.
+    pub(crate) fn only_part(&self, name: Name) -> Result<Option<Part>, Repeated> {
+        let mut entries = self.entries.iter().filter(|entry| entry.known == name);
+        match (entries.next(), entries.next()) {
+            (first, None) => Ok(first.map(|entry| entry.value)),
+            (_, Some(_)) => Err(Repeated),
+        }
+    }
+
     /// Values of the fields of a recognised name, in order.
     pub(crate) fn all<'a>(&'a self, buf: &'a [u8], name: Name) -> impl Iterator<Item = &'a [u8]> {
         let entries = if self.present.contains(name) { self.entries.as_slice() } else { &[] };

@@ -16,7 +16,12 @@ use crate::{
     response::Asked,
     scan::{Scan, lines_end_in_crlf},
     target::{self, Target},
+    version::Version,
 };
+
+pub use http2::Pseudo;
+
+mod http2;
 
 /// The head of one request. Make one per connection and [`RequestHead::clear`] it between requests.
 ///
@@ -34,6 +39,7 @@ pub struct RequestHead {
     connection: Connection,
     upgrade: bool,
     continues: bool,
+    version: Version,
 }
 
 impl RequestHead {
@@ -71,6 +77,12 @@ impl RequestHead {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The version that the request came in.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The method.
@@ -222,13 +234,13 @@ impl RequestHead {
             && matches!(self.framing, Framing::None | Framing::Length(0))
             && matches!(self.fields.only(buf, Name::Upgrade), Ok(Some(value)) if websocket(value));
         let has_body = !matches!(self.framing, Framing::None | Framing::Length(0));
-        self.continues = has_body
-            && self
-                .fields
-                .all(buf, Name::Expect)
-                .flat_map(tokens)
-                .any(|token| token.eq_ignore_ascii_case(b"100-continue"));
+        self.continues = has_body && self.waits_for_continue(buf);
         Ok(())
+    }
+
+    fn waits_for_continue(&self, buf: &[u8]) -> bool {
+        let mut expected = self.fields.all(buf, Name::Expect).flat_map(tokens);
+        expected.any(|token| token.eq_ignore_ascii_case(b"100-continue"))
     }
 }
 

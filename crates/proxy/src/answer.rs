@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     NoConnection(ConnectError),
     /// The server closed the connection without answering.
     NoResponse(Option<io::Error>),
+    /// The server reset the request's stream, or refused it before it looked at it.
+    StreamReset(h2::Reason),
     /// The server's answer can't be read.
     BadResponse(ResponseError),
     /// There is nothing to route it to: CONNECT.
@@ -118,7 +120,10 @@ impl Answer {
             Self::BadBody => 400,
             Self::NoRoute => 404,
             Self::BadResponse(_) | Self::BlackHole => 502,
-            Self::NoConnection(_) | Self::NoResponse(_) | Self::NoEndpoint => 503,
+            Self::NoConnection(_)
+            | Self::NoResponse(_)
+            | Self::StreamReset(_)
+            | Self::NoEndpoint => 503,
         }
     }
 
@@ -131,7 +136,10 @@ impl Answer {
             | Self::BlackHole => "".into(),
             Self::BadBody => "Bad Request".into(),
             Self::NoEndpoint => "no healthy upstream".into(),
-            Self::NoConnection(_) | Self::NoResponse(_) | Self::BadResponse(_) => {
+            Self::NoConnection(_)
+            | Self::NoResponse(_)
+            | Self::StreamReset(_)
+            | Self::BadResponse(_) => {
                 let reset = self.reset();
                 let mut text = format!("{BEFORE_HEADERS} reset reason: {}", reset.reason);
                 if let Some(failure) = reset.failure {
@@ -153,7 +161,10 @@ impl Answer {
             Self::NoRoute => "route_not_found".into(),
             Self::NoEndpoint => "no_healthy_upstream".into(),
             Self::BlackHole => "direct_response".into(),
-            Self::NoConnection(_) | Self::NoResponse(_) | Self::BadResponse(_) => {
+            Self::NoConnection(_)
+            | Self::NoResponse(_)
+            | Self::StreamReset(_)
+            | Self::BadResponse(_) => {
                 let reset = self.reset();
                 let failure = reset.failure.map(|failure| format!("|{failure}"));
                 let reason = format!("{}{}", reset.reason, failure.unwrap_or_default());
@@ -187,6 +198,7 @@ impl Answer {
                 ResponseFlags::UPSTREAM_CONNECTION_FAILURE
             }
             Self::NoResponse(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Self::StreamReset(_) => ResponseFlags::UPSTREAM_REMOTE_RESET,
             Self::BadResponse(_) => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
             Self::NoEndpoint => ResponseFlags::NO_HEALTHY_UPSTREAM,
         }
@@ -210,6 +222,10 @@ impl Answer {
                 Some(reason) => failure(format!("TLS error: {reason}")),
                 None => Reset { reason: "connection termination", failure: None },
             },
+            Self::StreamReset(h2::Reason::REFUSED_STREAM) => {
+                Reset { reason: "remote refused stream reset", failure: None }
+            }
+            Self::StreamReset(_) => Reset { reason: "remote reset", failure: None },
             _ => Reset { reason: "protocol error", failure: None },
         }
     }
@@ -279,6 +295,8 @@ mod tests {
             Answer::NoConnection(ConnectError::NoCredentials),
             Answer::NoResponse(None),
             Answer::NoResponse(Some(io::ErrorKind::ConnectionReset.into())),
+            Answer::StreamReset(h2::Reason::CANCEL),
+            Answer::StreamReset(h2::Reason::REFUSED_STREAM),
             Answer::BadResponse(ResponseError::Framing),
             Answer::NoRoute,
             Answer::NoEndpoint,

@@ -3,11 +3,14 @@
 
 use std::{borrow::Cow, net::SocketAddr};
 
-use palisade_http::{BodyError, CONTINUE, Persistence, RequestHead, ResponseHead};
+use palisade_http::{BodyError, CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
 use palisade_telemetry::ResponseFlags;
 use palisade_tls::Offer;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 use crate::{
@@ -38,8 +41,10 @@ pub(crate) struct Ended {
     pub(crate) received: u64,
     /// Payload of the response.
     pub(crate) sent: u64,
-    /// gRPC status in the response's head.
+    /// gRPC status in the response's head or trailers.
     pub(crate) grpc_status: Option<u8>,
+    /// gRPC messages of the request and of the response, where they were counted.
+    pub(crate) messages: (u64, u64),
     /// The server's address.
     pub(crate) upstream: Option<SocketAddr>,
     /// Our address towards the server.
@@ -81,6 +86,7 @@ impl Ended {
             received: 0,
             sent: written.body,
             grpc_status: written.grpc_status,
+            messages: (0, 0),
             upstream: None,
             local: None,
             answered: None,
@@ -88,8 +94,13 @@ impl Ended {
         }
     }
 
+    /// Whether the client left before it had its answer.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.flags == ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION
+    }
+
     /// A request that got no answer, or a broken one.
-    fn cut(status: u16, flags: ResponseFlags, details: &'static str) -> Self {
+    pub(crate) fn cut(status: u16, flags: ResponseFlags, details: &'static str) -> Self {
         Self {
             status,
             flags,
@@ -98,6 +109,7 @@ impl Ended {
             received: 0,
             sent: 0,
             grpc_status: None,
+            messages: (0, 0),
             upstream: None,
             local: None,
             answered: None,
@@ -127,20 +139,23 @@ pub(crate) struct Tunnel {
 
 /// Why a request was not passed on, or its response not back.
 #[derive(Debug, Error)]
-enum Failure {
+pub(crate) enum Failure {
+    /// There is no connection to the server.
     #[error("can't connect: {0}")]
     Connect(ConnectError),
+    /// There is, and it did not do.
     #[error("broken exchange: {0:?}")]
     Exchange(ExchangeError),
 }
 
-/// Passes a request on, as `upload` was made of the head in `scratch`, and its response back.
+/// Passes a request on, as `upload` was made of the head in `scratch`, and its response back. `version` is what the
+/// server speaks.
 pub(crate) async fn forward(
     worker: &Worker,
     client: &mut Client<Stream>,
     scratch: &mut Scratch,
     upload: Upload,
-    dial: Dial<'_>,
+    (dial, version): (Dial<'_>, Version),
     server: &'static str,
 ) -> Passed {
     let head = &scratch.request;
@@ -153,19 +168,32 @@ pub(crate) async fn forward(
     let download = Download::new(head.asked(), response, down, added);
     let mut exchange = Exchange::new(upload, download);
     let mut answered = None;
-    let outcome = run(worker, client, head, &mut exchange, dial, &mut answered).await;
-    let (mut ended, upstream) = match outcome {
-        Ok(upstream) => (complete(worker, head, &exchange), Some(upstream)),
-        Err(failure) => (fail(worker, client, head, &exchange, failure, server).await, None),
+    let Client { stream, received, under, .. } = client;
+    let mut begin = |_: &ResponseHead| {
+        answered = Some(Instant::now());
+        worker.persistence(head, under.as_ref())
+    };
+    let from = (stream, received);
+    let outcome = match version {
+        Version::Http1 => {
+            let run = run(worker, from, head.method(), &mut exchange, dial, &mut begin);
+            run.await.map(|upstream| (upstream.stream.local_address(), Some(upstream)))
+        }
+        Version::Http2 => {
+            let run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));
+            run.await.map(|local| (local, None))
+        }
+    };
+    let (mut ended, local, upstream) = match outcome {
+        Ok((local, upstream)) => (complete(worker, head, &exchange), local, upstream),
+        Err(failure) => (fail(worker, client, head, &exchange, failure, server).await, None, None),
     };
     let Exchange { upload, download, .. } = exchange;
     ended.received = upload.body().payload();
     ended.sent += download.body().payload();
     ended.upstream = Some(dial.address);
     ended.answered = answered;
-    if worker.log.borrow().is_some() {
-        ended.local = upstream.as_ref().and_then(|upstream| upstream.stream.local_address());
-    }
+    ended.local = local;
     Passed { ended, upload, download, upstream }
 }
 
@@ -186,11 +214,7 @@ impl Passed {
     ) -> Option<Tunnel> {
         let Self { upload, download, upstream, .. } = self;
         let upgraded = download.is_tunnel();
-        let persistence = Persistence::of_upstream(download.head(), upload.body(), download.body());
-        let reusable = persistence == Persistence::KeepAlive
-            && upload.is_sent()
-            && download.is_clean()
-            && !upgraded;
+        let reusable = is_reusable(&upload, &download);
         scratch.up = upload.finish(&mut client.received, &worker.buffers);
         let (mut rest, response, down) = download.finish();
         (scratch.response, scratch.down) = (response, down);
@@ -199,35 +223,49 @@ impl Passed {
             return Some(Tunnel { upstream, down: rest });
         }
         rest.release(&worker.buffers);
-        let under = upstream.credentials.as_ref();
-        if reusable && under.is_none_or(|under| worker.shared.credentials.is_current(under)) {
-            worker.pool.checkin(upstream, now);
+        if reusable {
+            keep(worker, upstream, now);
         }
         None
     }
 }
 
+/// Whether an exchange has left its upstream connection good for another.
+pub(crate) fn is_reusable(upload: &Upload, download: &Download) -> bool {
+    let persistence = Persistence::of_upstream(download.head(), upload.body(), download.body());
+    persistence == Persistence::KeepAlive
+        && upload.is_sent()
+        && download.is_clean()
+        && !download.is_tunnel()
+}
+
+/// Keeps an upstream connection for the next request, unless it was made with a certificate of old.
+pub(crate) fn keep(worker: &Worker, upstream: Upstream, now: Instant) {
+    let under = upstream.credentials.as_ref();
+    if under.is_none_or(|under| worker.shared.credentials.is_current(under)) {
+        worker.pool.checkin(upstream, now);
+    }
+}
+
 /// Connects and exchanges; once more if an idle connection turns out to be dead.
-async fn run(
+pub(crate) async fn run<C>(
     worker: &Worker,
-    client: &mut Client<Stream>,
-    head: &RequestHead,
+    (client, received): (&mut C, &mut Buffer),
+    method: Method,
     exchange: &mut Exchange,
     dial: Dial<'_>,
-    answered: &mut Option<Instant>,
-) -> Result<Upstream, Failure> {
+    begin: &mut impl FnMut(&ResponseHead) -> Persistence,
+) -> Result<Upstream, Failure>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let mut upstream = dial.request(worker).await.map_err(Failure::Connect)?;
-    let Client { stream, received, under, .. } = client;
-    let mut begin = |_: &ResponseHead| {
-        *answered = Some(Instant::now());
-        worker.persistence(head, under.as_ref())
-    };
     loop {
         let buffers = &worker.buffers;
-        match exchange.run(stream, &mut upstream.stream, received, buffers, &mut begin).await {
+        match exchange.run(client, &mut upstream.stream, received, buffers, &mut *begin).await {
             Ok(()) => return Ok(upstream),
             Err(ExchangeError::Download(DownloadError::NoResponse(_)))
-                if upstream.reused && exchange.is_replayable(head.method()) =>
+                if upstream.reused && exchange.is_replayable(method) =>
             {
                 exchange.rewind();
                 upstream = dial.fresh(worker, Offer::Http1).await.map_err(Failure::Connect)?;
@@ -235,6 +273,20 @@ async fn run(
             Err(error) => return Err(Failure::Exchange(error)),
         }
     }
+}
+
+/// Exchanges with a server that speaks HTTP/2. Our address towards it.
+async fn run_http2(
+    worker: &Worker,
+    (client, received): (&mut Stream, &mut Buffer),
+    exchange: &mut Exchange,
+    dial: Dial<'_>,
+    begin: &mut impl FnMut(&ResponseHead) -> Persistence,
+) -> Result<Option<SocketAddr>, Failure> {
+    let mut up = worker.http2.stream(worker, dial).await.map_err(Failure::Connect)?;
+    let run = exchange.run(client, &mut up, received, &worker.buffers, begin);
+    run.await.map_err(Failure::Exchange)?;
+    Ok(up.local())
 }
 
 /// The response is through.
@@ -262,33 +314,9 @@ async fn fail(
     failure: Failure,
     server: &'static str,
 ) -> Ended {
-    match &failure {
-        Failure::Connect(ConnectError::Tls(error)) => warn!(%error, "server not accepted"),
-        other => debug!(failure = %other, "request not passed on"),
-    }
-    let begun = exchange.download.has_begun();
-    let status = if begun { exchange.download.head().status() } else { 0 };
-    let answer = match failure {
-        Failure::Connect(error) => Answer::NoConnection(error),
-        Failure::Exchange(ExchangeError::Download(error)) => match error {
-            DownloadError::NoResponse(error) => Answer::NoResponse(error),
-            DownloadError::Head(error) => Answer::BadResponse(error),
-            DownloadError::Client => return gone(status),
-            DownloadError::Body => {
-                let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
-                return Ended::cut(status, flags, BROKEN_RESPONSE);
-            }
-        },
-        Failure::Exchange(ExchangeError::Upload(error)) => match error {
-            UploadError::Body(BodyError::Truncated) | UploadError::Client => {
-                return gone(status);
-            }
-            UploadError::Body(_) | UploadError::Upstream if begun => {
-                let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
-                return Ended::cut(status, flags, "http1.codec_error");
-            }
-            UploadError::Body(_) | UploadError::Upstream => Answer::BadBody,
-        },
+    let answer = match blame(failure, &exchange.download) {
+        Ok(answer) => answer,
+        Err(ended) => return *ended,
     };
     let persistence = if exchange.upload.body().is_done() {
         worker.persistence(head, client.under.as_ref())
@@ -298,10 +326,45 @@ async fn fail(
     reply(worker, client, head, &answer, server, persistence).await
 }
 
-fn gone(status: u16) -> Ended {
+/// What the client is told of a failure, or how the request has ended if it can't be told any more.
+pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box<Ended>> {
+    match &failure {
+        Failure::Connect(ConnectError::Tls(error)) => warn!(%error, "server not accepted"),
+        other => debug!(failure = %other, "request not passed on"),
+    }
+    let begun = download.has_begun();
+    let status = if begun { download.head().status() } else { 0 };
+    let cut = |flags, details| Err(Box::new(Ended::cut(status, flags, details)));
+    match failure {
+        Failure::Connect(error) => Ok(Answer::NoConnection(error)),
+        Failure::Exchange(ExchangeError::Download(error)) => match error {
+            DownloadError::NoResponse(error) => Ok(Answer::NoResponse(error)),
+            DownloadError::Head(error) => Ok(Answer::BadResponse(error)),
+            DownloadError::Client => Err(Box::new(gone(status))),
+            DownloadError::Body => {
+                cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, BROKEN_RESPONSE)
+            }
+        },
+        Failure::Exchange(ExchangeError::Upload(error)) => match error {
+            UploadError::Body(BodyError::Truncated) | UploadError::Client => {
+                Err(Box::new(gone(status)))
+            }
+            UploadError::Body(_) | UploadError::Upstream if begun => {
+                cut(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "http1.codec_error")
+            }
+            UploadError::Body(_) | UploadError::Upstream => Ok(Answer::BadBody),
+        },
+    }
+}
+
+/// The client has left; what it got until then.
+pub(crate) fn gone(status: u16) -> Ended {
     let flags = ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
     Ended::cut(status, flags, "downstream_remote_disconnect")
 }
 
-const VIA_UPSTREAM: &str = "via_upstream";
-const BROKEN_RESPONSE: &str = "upstream_reset_after_response_started{connection_termination}";
+/// The server has answered.
+pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
+/// The server's answer broke off.
+pub(crate) const BROKEN_RESPONSE: &str =
+    "upstream_reset_after_response_started{connection_termination}";

@@ -1,24 +1,83 @@
-//! HTTP/2 with prior knowledge, which this sidecar does not speak. The connection is refused in HTTP/2's own
-//! words, so that a client can fall back to HTTP/1.1; it is never passed on as opaque bytes, since that
-//! would skip the rules for HTTP.
+//! HTTP/2 on sockets: streams taken from clients and opened to servers, and what is carried between them.
+//! What a request means is decided in crate `http`, which reads it as the HTTP/1.1 request that means the
+//! same; what is allowed, by the callers.
+//!
+//! Every limit is here. What a peer sends is buffered within its windows; what it does not read is not
+//! read from the other side; and what breaks the protocol, or its spirit, ends the connection.
 
-use tracing::warn;
+use std::time::Duration;
 
-use crate::{http1::Client, io::Stream};
+use palisade_http::Version;
+use palisade_types::Protocol;
+
+pub(crate) use call::Call;
+pub(crate) use forward::{Passing, forward};
+pub(crate) use pool::Pool;
+pub(crate) use serve::{Fate, Service, serve};
+
+mod answer;
+mod call;
+mod down;
+mod exchange;
+mod fields;
+mod forward;
+mod messages;
+mod mixed;
+mod pool;
+mod pump;
+mod rewind;
+mod serve;
+mod up;
 
 /// Whether a connection begins with HTTP/2's preface.
 pub(crate) fn is_preface(received: &[u8]) -> bool {
     received.starts_with(b"PRI * HTTP/2.0\r\n")
 }
 
-/// Refuses the connection.
-pub(crate) async fn refuse(client: &mut Client<Stream>) {
-    let source = client.stream.tcp().peer_addr().ok();
-    warn!(?source, "HTTP/2 is not supported, connection refused with HTTP_1_1_REQUIRED");
-    // Whether the client gets to read this does not matter: the connection is closed either way.
-    let _ = client.write(SETTINGS_AND_GOAWAY).await;
+/// What is spoken to a port: what it is declared to speak, else what the client speaks (Istio,
+/// `setUpstreamProtocol`).
+pub(crate) fn spoken(declared: Protocol, client: Version) -> Version {
+    match declared {
+        Protocol::Http => Version::Http1,
+        Protocol::Http2 | Protocol::Grpc => Version::Http2,
+        Protocol::Auto | Protocol::Tcp => client,
+    }
 }
 
-/// An empty SETTINGS frame, and GOAWAY for stream 0 with `HTTP_1_1_REQUIRED` (RFC 9113, 6.5, 6.8, 7).
-const SETTINGS_AND_GOAWAY: &[u8] =
-    b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d";
+/// Streams that a client may have open at once: Envoy's default.
+const STREAMS: u32 = 1024;
+
+/// How much of a stream a peer may send ahead of its reader.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// How much a client may send ahead of all readers of its connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// A server's connection is shared by many clients: only the windows of its streams bound it, so that one
+/// slow client does not hold up the others.
+const SHARED_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+
+/// How much of a stream may wait to be written to a connection.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that a client may reset before they were looked at; beyond it the connection is closed.
+const UNSEEN_RESETS: usize = 20;
+
+/// Of so many streams, at least half must have lived for [`PREMATURE`] or been answered: Envoy's defaults.
+const RESETS_COUNTED: u64 = 500;
+const PREMATURE: Duration = Duration::from_secs(1);
+
+/// Streams that may break the protocol before their connection is closed.
+const STREAM_ERRORS: usize = 128;
+
+/// How long a peer may take nothing of what waits for it.
+const STALLED: Duration = Duration::from_secs(300);
+
+/// How long a client may take to begin, and to leave when it is told to.
+const BEGIN: Duration = Duration::from_secs(30);
+
+/// How long a connection may be without streams: Envoy's default.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How long a connection to a server is kept without streams.
+const KEPT: Duration = Duration::from_secs(60);

@@ -6,32 +6,29 @@
 //! An opaque connection is authorized when it is accepted, which is stricter than Envoy (which waits for
 //! the first bytes and lets a server that speaks first speak), and again with every configuration.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc};
 
-use palisade_http::{RequestError, RequestHead, SERVER_INBOUND};
-use palisade_policy::{
-    Decision,
-    inbound::{Admission, Hello, Speech, admit},
-};
+use palisade_http::{Edits, RequestError, RequestHead, SERVER_INBOUND, Version};
+use palisade_policy::inbound::{Admission, Hello, Speech, admit};
 use palisade_types::{MtlsMode, Protocol};
 use smallvec::SmallVec;
 use tokio::{net::TcpStream, time::Instant};
 
 use self::{
-    custom::Ask,
-    judge::{Judged, Known, Verdict},
+    judge::{Judged, Verdict},
     peer::Connection,
+    requests::Requests,
 };
 use crate::{
     answer::Answer,
     buffer::Buffer,
     detect,
     forward::{After, Ended, Passed, Tunnel, forward},
-    http1::{Client, Scratch},
+    http1::{Client, Scratch, Upload},
+    http2,
     io::Stream,
-    report::{self, Since},
+    report::Since,
     session, socket,
-    upstream::Dial,
     worker::Worker,
 };
 
@@ -39,6 +36,8 @@ pub(crate) mod custom;
 pub(crate) mod judge;
 mod opaque;
 mod peer;
+mod requests;
+mod streams;
 mod tunnel;
 
 /// Serves one connection.
@@ -87,9 +86,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: Socket
     match speech {
         detect::Speech::Http => {
             let client = Client::new(stream, received).under(connection.under.clone());
-            let known = Known::default();
-            let requests = Session { worker: &worker, connection: &connection, client, known };
-            session::serve(&worker, requests).await;
+            let requests = Requests::new(&worker, &connection);
+            session::serve(&worker, Session { requests, client }).await;
         }
         detect::Speech::Opaque => {
             Box::pin(opaque::serve(&worker, &connection, stream, received)).await;
@@ -105,12 +103,10 @@ fn port(worker: &Worker, destination: SocketAddr) -> Option<(MtlsMode, Protocol)
     Some((active.mode(destination.port()), active.protocol(destination.port())))
 }
 
-/// The requests of one connection.
+/// The requests of one connection in HTTP/1.1.
 struct Session<'a> {
-    worker: &'a Worker,
-    connection: &'a Connection,
+    requests: Requests<'a>,
     client: Client<Stream>,
-    known: Known,
 }
 
 impl session::Session for Session<'_> {
@@ -119,15 +115,15 @@ impl session::Session for Session<'_> {
     }
 
     async fn request(&mut self, scratch: &mut Scratch) -> After {
-        let Self { worker, connection, client, .. } = self;
+        let Self { requests, client } = self;
+        let Requests { worker, connection, .. } = *requests;
         let since = Since::at(client.since());
+        let Scratch { request: head, up, .. } = scratch;
         let received = client.received.bytes();
-        let (verdict, judged) = match judge::request(worker, connection, scratch, received, None) {
-            (Verdict::Ask(asked), judged) => {
-                Box::pin(ask(worker, connection, scratch, received, asked, judged)).await
-            }
-            judged => judged,
+        let mut pass = |edits: &Edits<'_>| {
+            Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
         };
+        let (verdict, judged) = requests.judge((head, received), &mut pass).await;
         match verdict {
             // No question is left.
             Verdict::Cut | Verdict::Ask(_) => {
@@ -141,14 +137,15 @@ impl session::Session for Session<'_> {
                 ended.after
             }
             Verdict::Pass(upload) => {
-                let dial = Dial { address: connection.destination, target: None };
-                let passed = forward(worker, client, scratch, upload, dial, SERVER_INBOUND).await;
+                scratch.added.extend_from_slice(judged.added());
+                let to = requests.server(Version::Http1);
+                let passed = forward(worker, client, scratch, upload, to, SERVER_INBOUND).await;
                 let now = self.record(&scratch.request, &judged, &passed.ended, since);
                 let after = passed.ended.after;
                 match self.finish(passed, scratch, judged, now) {
                     None => after,
                     Some((tunnel, request)) => {
-                        let Self { worker, connection, client, .. } = self;
+                        let client = &mut self.client;
                         let serving =
                             tunnel::serve(worker, connection, client, scratch, tunnel, &request);
                         Box::pin(serving).await
@@ -163,33 +160,10 @@ impl session::Session for Session<'_> {
         let ended = self.answer(head, &Answer::Unreadable(error)).await;
         self.record(head, &Judged::unread(), &ended, since);
     }
-}
 
-/// Asks the external authorizer of a request, and judges the request with what it says; again, if another
-/// configuration names another by then.
-async fn ask(
-    worker: &Worker,
-    connection: &Connection,
-    scratch: &mut Scratch,
-    received: &[u8],
-    mut asked: Box<Ask>,
-    mut judged: Judged,
-) -> (Verdict, Judged) {
-    loop {
-        let rule = Arc::clone(&asked.rule);
-        match custom::ask(worker, connection, *asked).await {
-            Ok(yes) => {
-                let granted = Some(Box::new(yes));
-                match judge::request(worker, connection, scratch, received, granted) {
-                    (Verdict::Ask(another), again) => (asked, judged) = (another, again),
-                    judged => return judged,
-                }
-            }
-            Err(no) => {
-                judged.decision = Some(Decision::denied(rule, None));
-                return (Verdict::Answer(Answer::External(no)), judged);
-            }
-        }
+    async fn http2(self) {
+        let Self { requests, client } = self;
+        http2::serve(requests.worker, client, &requests).await;
     }
 }
 
@@ -207,54 +181,14 @@ impl Session<'_> {
         let request = passed
             .is_upgraded()
             .then(|| tunnel::Request::new(&scratch.request, received, judged.path, judged.granted));
-        passed.finish(self.worker, &mut self.client, scratch, now).zip(request)
+        passed.finish(self.requests.worker, &mut self.client, scratch, now).zip(request)
     }
 
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
-        session::answer(self.worker, &mut self.client, head, answer, SERVER_INBOUND).await
+        session::answer(self.requests.worker, &mut self.client, head, answer, SERVER_INBOUND).await
     }
 
-    /// Tells what became of a request. The time that it ended at.
-    fn record(
-        &mut self,
-        head: &RequestHead,
-        judged: &Judged,
-        ended: &Ended,
-        since: Since,
-    ) -> Instant {
-        let Self { worker, connection, client, known } = self;
-        let now = Instant::now();
-        let received = client.received.bytes();
-        let id = judged.id(head, received);
-        let edge = known.edge(worker, connection);
-        if let Some(decision) = &judged.decision {
-            let judgement = report::Judgement {
-                decision,
-                rule: known.rule(decision),
-                generation: judged.generation,
-                principal: connection.principal().unwrap_or_default(),
-                request_id: id,
-                method: head.method().as_str(),
-                path: judged.path(head, received),
-                source: connection.source,
-                destination: connection.destination,
-                time: since.time,
-                response_code: ended.status,
-            };
-            worker.tell_decision(&judgement, &edge);
-        }
-        let request = report::Request {
-            head,
-            received,
-            id,
-            since,
-            source: connection.source,
-            destination: connection.destination,
-            server_name: &connection.server_name,
-            cluster: &connection.cluster,
-            ended,
-        };
-        worker.tell(&request, &edge, now);
-        now
+    fn record(&self, head: &RequestHead, judged: &Judged, ended: &Ended, since: Since) -> Instant {
+        self.requests.record((head, self.client.received.bytes()), judged, ended, since)
     }
 }

@@ -33,6 +33,7 @@ mod sidecar;
 mod signal;
 mod socket;
 mod tcp;
+mod timer;
 mod upstream;
 mod worker;
 

@@ -7,28 +7,31 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use palisade_http::{Edits, Method, Name, RequestError, RequestHead, SERVER_OUTBOUND};
-use palisade_telemetry::RequestId;
+use palisade_http::{Edits, RequestError, RequestHead, SERVER_OUTBOUND, Version};
 use palisade_types::Protocol;
 use tokio::{net::TcpStream, time::Instant};
 
-use self::route::Routed;
+use self::{
+    requests::{Asked, Requests},
+    route::Routed,
+};
 use crate::{
-    active::Said,
     answer::Answer,
     buffer::Buffer,
     detect::{self, Speech},
     forward::{After, Ended, Tunnel, forward},
     http1::{Client, Scratch, Upload},
-    inbound::judge::REMOVED,
+    http2,
     io::Stream,
-    report::{self, Since},
+    report::Since,
     session, socket, tcp,
     worker::Worker,
 };
 
 mod opaque;
+mod requests;
 mod route;
+mod streams;
 
 /// A connection of the workload.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +59,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, source: SocketAddr
     match speech {
         Speech::Http => {
             let client = Client::new(stream, received);
-            session::serve(&worker, Session { worker: &worker, connection, client }).await;
+            let requests = Requests { worker: &worker, connection };
+            session::serve(&worker, Session { requests, client }).await;
         }
         Speech::Opaque => {
             Box::pin(opaque::serve(&worker, connection, stream, received)).await;
@@ -65,10 +69,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, source: SocketAddr
     }
 }
 
-/// The requests of one connection.
+/// The requests of one connection in HTTP/1.1.
 struct Session<'a> {
-    worker: &'a Worker,
-    connection: Connection,
+    requests: Requests<'a>,
     client: Client<Stream>,
 }
 
@@ -78,11 +81,16 @@ impl session::Session for Session<'_> {
     }
 
     async fn request(&mut self, scratch: &mut Scratch) -> After {
-        let Self { worker, connection, client } = self;
+        let Self { requests, client } = self;
+        let worker = requests.worker;
         let mut asked = Asked { since: Since::at(client.since()), id: None };
-        let host = scratch.request.authority(client.received.bytes());
-        let routed = Routed::find(worker, connection.destination, Said::Host(host)).await;
-        match asked.prepare(worker, &routed, scratch, client.received.bytes()) {
+        let received = client.received.bytes();
+        let routed = requests.route(&scratch.request, received).await;
+        let Scratch { request: head, up, .. } = scratch;
+        let mut pass = |edits: &Edits<'_>| {
+            Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
+        };
+        match asked.prepare(worker, &routed, (head, received), &mut pass) {
             Err(answer) => {
                 let ended = self.answer(&scratch.request, &answer).await;
                 self.record(&scratch.request, &routed, &ended, &asked);
@@ -90,11 +98,12 @@ impl session::Session for Session<'_> {
                 ended.after
             }
             Ok(upload) => {
-                let dial = routed.dial(connection.destination);
-                let passed = forward(worker, client, scratch, upload, dial, SERVER_OUTBOUND).await;
+                let dial = routed.dial(requests.connection.destination);
+                let to = (dial, routed.version(Version::Http1));
+                let passed = forward(worker, client, scratch, upload, to, SERVER_OUTBOUND).await;
                 let now = self.record(&scratch.request, &routed, &passed.ended, &asked);
                 let after = passed.ended.after;
-                match passed.finish(self.worker, &mut self.client, scratch, now) {
+                match passed.finish(worker, &mut self.client, scratch, now) {
                     None => after,
                     Some(tunnel) => Box::pin(self.tunnel(tunnel)).await,
                 }
@@ -104,83 +113,34 @@ impl session::Session for Session<'_> {
 
     async fn unreadable(&mut self, head: &RequestHead, error: RequestError) {
         let asked = Asked { since: Since::now(), id: None };
-        let (worker, destination) = (self.worker, self.connection.destination);
-        let routed = Routed::find(worker, destination, Said::Nothing).await;
+        let routed = self.requests.nowhere().await;
         let ended = self.answer(head, &Answer::Unreadable(error)).await;
         self.record(head, &routed, &ended, &asked);
+    }
+
+    async fn http2(self) {
+        let Self { requests, client } = self;
+        http2::serve(requests.worker, client, &requests).await;
     }
 }
 
 impl Session<'_> {
     /// Carries bytes until both sides have finished or one breaks.
     async fn tunnel(&mut self, tunnel: Tunnel) -> After {
-        let Self { worker, client, .. } = self;
+        let Self { requests, client } = self;
         let mut upstream = tunnel.upstream.stream;
         let early = (std::mem::take(&mut client.received), tunnel.down);
-        let (stream, buffers) = (&mut client.stream, &worker.buffers);
+        let (stream, buffers) = (&mut client.stream, &requests.worker.buffers);
         tcp::relay(stream, &mut upstream, early, buffers, &mut tcp::Unwatched).await;
         After::Cut
     }
 
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
-        session::answer(self.worker, &mut self.client, head, answer, SERVER_OUTBOUND).await
+        let worker = self.requests.worker;
+        session::answer(worker, &mut self.client, head, answer, SERVER_OUTBOUND).await
     }
 
-    /// Tells what became of a request. The time that it ended at.
     fn record(&self, head: &RequestHead, routed: &Routed, ended: &Ended, asked: &Asked) -> Instant {
-        let now = Instant::now();
-        let received = self.client.received.bytes();
-        let request = report::Request {
-            head,
-            received,
-            id: match &asked.id {
-                Some(id) => id.as_str(),
-                None => head.text(received, Name::XRequestId).unwrap_or_default(),
-            },
-            since: asked.since,
-            source: self.connection.source,
-            destination: self.connection.destination,
-            server_name: "",
-            cluster: routed.cluster(),
-            ended,
-        };
-        self.worker.tell(&request, &routed.edge(self.worker), now);
-        now
-    }
-}
-
-/// What a request is called and when it began.
-struct Asked {
-    since: Since,
-    /// The id that it was given, if it came without.
-    id: Option<RequestId>,
-}
-
-impl Asked {
-    /// What is sent to the server: what the workload says about itself does not leave the pod.
-    fn prepare(
-        &mut self,
-        worker: &Worker,
-        routed: &Routed,
-        scratch: &mut Scratch,
-        received: &[u8],
-    ) -> Result<Upload, Answer> {
-        let Scratch { request: head, up, .. } = scratch;
-        if head.method() == Method::CONNECT {
-            return Err(Answer::NoRoute);
-        }
-        if let Some(answer) = routed.refusal() {
-            return Err(answer);
-        }
-        let mut edits = Edits::new();
-        edits.remove_all(REMOVED);
-        if head.field(received, Name::XForwardedProto).is_none() {
-            edits.set(Name::XForwardedProto, b"http");
-        }
-        if head.field(received, Name::XRequestId).is_none() {
-            let id = self.id.insert(worker.request_ids.borrow_mut().make());
-            edits.set(Name::XRequestId, id.as_str().as_bytes());
-        }
-        Upload::new(head, received, &edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
+        self.requests.record((head, self.client.received.bytes()), routed, ended, asked)
     }
 }

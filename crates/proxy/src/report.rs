@@ -133,12 +133,15 @@ impl Worker {
             response_bytes: ended.sent,
         };
         edge.request(outcome, size);
+        if grpc {
+            edge.messages(ended.messages.0, ended.messages.1);
+        }
         if let Some(log) = self.log.borrow_mut().as_mut() {
             log.log(&AccessLogEntry {
                 start: request.since.time,
                 method: head.method().as_str(),
                 path: head.path(received).unwrap_or_default(),
-                protocol: "HTTP/1.1",
+                protocol: head.version().as_str(),
                 response_code: ended.status,
                 flags: ended.flags,
                 details: &ended.details,

@@ -23,11 +23,15 @@ pub(crate) trait Session {
 
     /// Answers and records what is no acceptable request.
     async fn unreadable(&mut self, head: &RequestHead, error: RequestError);
+
+    /// Goes on in HTTP/2, whose preface is at the front of what the client sent.
+    async fn http2(self);
 }
 
 /// Serves one request after the other.
 pub(crate) async fn serve(worker: &Worker, mut session: impl Session) {
     let mut draining = Watch::from_start(&worker.draining);
+    let mut first = true;
     loop {
         let after = match session.client().next(worker, &mut draining).await {
             Next::Request(mut scratch) => {
@@ -35,9 +39,11 @@ pub(crate) async fn serve(worker: &Worker, mut session: impl Session) {
                 worker.scratches.give(scratch);
                 after
             }
-            Next::Refused(..) if http2::is_preface(session.client().received.bytes()) => {
-                http2::refuse(session.client()).await;
-                After::Close
+            Next::Refused(scratch, _)
+                if first && http2::is_preface(session.client().received.bytes()) =>
+            {
+                worker.scratches.give(scratch);
+                return Box::pin(session.http2()).await;
             }
             Next::Refused(scratch, error) => {
                 session.unreadable(&scratch.request, error).await;
@@ -47,6 +53,7 @@ pub(crate) async fn serve(worker: &Worker, mut session: impl Session) {
             Next::Late | Next::Closed => After::Close,
             Next::Broken => After::Cut,
         };
+        first = false;
         match after {
             After::KeepAlive => session.client().rest(Instant::now()),
             After::Close => return session.client().part(&worker.buffers).await,

@@ -37,6 +37,17 @@ pub(crate) enum ConnectError {
     NoCredentials,
 }
 
+impl ConnectError {
+    /// The same, for another who waited for the same connection.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Tcp(error) => Self::Tcp(error.kind().into()),
+            Self::Tls(error) => Self::Tls(error.clone()),
+            Self::NoCredentials => Self::NoCredentials,
+        }
+    }
+}
+
 impl Dial<'_> {
     /// An idle connection, or a new one, for an HTTP request.
     pub(crate) async fn request(self, worker: &Worker) -> Result<Upstream, ConnectError> {

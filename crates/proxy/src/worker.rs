@@ -32,6 +32,7 @@ use crate::{
     buffer::Buffers,
     edges::Edges,
     http1::Scratches,
+    http2,
     inbound::{self, custom::Authorizers},
     outbound,
     pool::Pool,
@@ -75,6 +76,8 @@ pub(crate) struct Worker {
     pub(crate) scratches: Scratches,
     /// Idle upstream connections.
     pub(crate) pool: Pool,
+    /// Connections to servers that speak HTTP/2.
+    pub(crate) http2: http2::Pool,
     /// Connections to external authorizers.
     pub(crate) authorizers: Authorizers,
     /// Metric handles.
@@ -102,6 +105,7 @@ impl Worker {
             buffers: Buffers::default(),
             scratches: Scratches::default(),
             pool: Pool::default(),
+            http2: http2::Pool::default(),
             authorizers: Authorizers::default(),
             edges: Edges::new(shared.metrics.shard()),
             decisions,
@@ -236,6 +240,7 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         sleep(JANITOR).await;
         worker.pool.sweep(|under| worker.shared.credentials.is_current(under));
+        worker.http2.sweep(|under| worker.shared.credentials.is_current(under));
         worker.authorizers.sweep(|under| worker.shared.credentials.is_current(under));
     }
 }

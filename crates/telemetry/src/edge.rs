@@ -74,6 +74,7 @@ pub(crate) struct EdgeCells {
     pub(crate) requests: Series<Outcome, RequestCells>,
     pub(crate) connections: Series<ResponseFlags, ConnectionCells>,
     pub(crate) decisions: Series<DecisionKey, Counter>,
+    pub(crate) messages: MessageCells,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +82,13 @@ pub(crate) struct RequestCells {
     pub(crate) duration: Histogram,
     pub(crate) request_bytes: Histogram,
     pub(crate) response_bytes: Histogram,
+}
+
+/// Messages of gRPC calls.
+#[derive(Debug, Default)]
+pub(crate) struct MessageCells {
+    pub(crate) requests: Counter,
+    pub(crate) responses: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +138,14 @@ impl EdgeMetrics {
                 cells.response_bytes.observe(size.response_bytes.saturating_mul(1000));
             },
         );
+    }
+
+    /// Counts messages of a gRPC call: to the server and from it.
+    pub fn messages(&self, requests: u64, responses: u64) {
+        if let Some(cells) = &self.cells {
+            cells.messages.requests.add(requests);
+            cells.messages.responses.add(responses);
+        }
     }
 
     /// Counts a TCP connection that begins.
@@ -187,6 +203,7 @@ impl EdgeCells {
             requests: Series::default(),
             connections: Series::default(),
             decisions: Series::default(),
+            messages: MessageCells::default(),
         }
     }
 }

@@ -135,6 +135,8 @@ impl ResponseFlags {
     pub const UPSTREAM_RETRY_LIMIT: Self = Self(1 << 11);
     /// External authorization refused.
     pub const UNAUTHORIZED_EXTERNAL: Self = Self(1 << 12);
+    /// The upstream reset the request's stream.
+    pub const UPSTREAM_REMOTE_RESET: Self = Self(1 << 13);
 
     /// Both.
     #[must_use]
@@ -198,11 +200,12 @@ impl<'de> Deserialize<'de> for ResponseFlags {
 #[error("`{0}` is no response flag")]
 pub struct UnknownFlag(pub String);
 
-const FLAG_NAMES: [(ResponseFlags, &str); 13] = [
+const FLAG_NAMES: [(ResponseFlags, &str); 14] = [
     (ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION, "DC"),
     (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
     (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, "UF"),
     (ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, "UC"),
+    (ResponseFlags::UPSTREAM_REMOTE_RESET, "UR"),
     (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
     (ResponseFlags::NO_ROUTE, "NR"),
     (ResponseFlags::NO_CLUSTER, "NC"),

@@ -41,6 +41,7 @@ pub struct Metrics {
     pub(crate) certificate_expiry: AtomicU64,
     pub(crate) config_generation: AtomicU64,
     pub(crate) configs_rejected: Counter,
+    pub(crate) http2_floods: Counter,
     pub(crate) dropped: Dropped,
 }
 
@@ -102,6 +103,11 @@ impl Metrics {
     /// Counts a config that could not be used.
     pub fn config_rejected(&self) {
         self.configs_rejected.add(1);
+    }
+
+    /// Counts a connection that was closed because its client floods it with HTTP/2 frames or streams.
+    pub fn http2_flood(&self) {
+        self.http2_floods.add(1);
     }
 
     /// The counters that buffers count their losses into.

@@ -16,6 +16,7 @@ impl Metrics {
     pub fn write(&self, out: &mut Exposition) {
         let totals = Totals::of(self);
         totals.write_requests(out);
+        totals.write_messages(out);
         totals.write_connections(out);
         totals.write_decisions(out);
         self.write_handshakes(out);
@@ -51,6 +52,12 @@ impl Metrics {
                 Kind::Counter,
                 "Configs that could not be used; the last good one stayed in force.",
                 self.configs_rejected.value(),
+            ),
+            (
+                "palisade_http2_floods_total",
+                Kind::Counter,
+                "Connections closed because their clients flooded them with HTTP/2 frames or streams.",
+                self.http2_floods.value(),
             ),
             (
                 "palisade_access_log_dropped_total",
@@ -117,6 +124,20 @@ impl Totals {
             out.family(name, Kind::Histogram, help);
             for (labels, totals) in &series {
                 out.distribution(name, labels, select(totals));
+            }
+        }
+    }
+
+    fn write_messages(&self, out: &mut Exposition) {
+        type Select = fn(&(u64, u64)) -> u64;
+        let families: [(&str, &str, Select); 2] = [
+            ("istio_request_messages_total", "Messages sent by gRPC clients.", |all| all.0),
+            ("istio_response_messages_total", "Messages sent by gRPC servers.", |all| all.1),
+        ];
+        for (name, help, select) in families {
+            out.family(name, Kind::Counter, help);
+            for (edge, totals) in &self.messages {
+                out.sample(name, &peer_labels(edge), select(totals));
             }
         }
     }
@@ -190,7 +211,14 @@ fn connection_labels(edge: &Edge, flags: ResponseFlags) -> Labels {
 }
 
 fn edge_labels(edge: &Edge) -> Labels {
-    let Edge { reporter, source, destination, service, security } = edge;
+    let mut labels = peer_labels(edge);
+    labels.push("connection_security_policy", edge.security.as_str());
+    labels
+}
+
+/// The labels that are known before a request ends: what Istio gives to messages.
+fn peer_labels(edge: &Edge) -> Labels {
+    let Edge { reporter, source, destination, service, .. } = edge;
     let mut labels = Labels::default();
     labels.push("reporter", reporter.as_str());
     labels.push("source_workload", &source.workload);
@@ -212,7 +240,6 @@ fn edge_labels(edge: &Edge) -> Labels {
     labels.push("destination_service_name", &service.name);
     labels.push("destination_service_namespace", &service.namespace);
     labels.push("destination_cluster", &destination.cluster);
-    labels.push("connection_security_policy", security.as_str());
     labels
 }
 
@@ -320,6 +347,7 @@ mod tests {
             },
             size(7),
         );
+        edge.messages(3, 5);
         edge.decided(&DecisionLabels {
             verdict: Verdict::Allow,
             mode: Mode::DryRun,
@@ -341,7 +369,9 @@ mod tests {
         metrics.config_rejected();
         let [source, destination] =
             [Reporter::Source, Reporter::Destination].map(|reporter| labels_of(&edge_of(reporter)));
+        let peers = source.rsplit_once(",connection").unwrap().0;
         let text = scrape(&metrics).replace(&source, "SOURCE").replace(&destination, "DESTINATION");
+        let text = text.replace(peers, "PEERS");
         insta::assert_snapshot!(text);
         insta::assert_snapshot!(destination.replace(',', "\n"));
     }

@@ -15,6 +15,8 @@ pub(crate) struct Totals {
     pub(crate) requests: BTreeMap<(Edge, Outcome), RequestTotals>,
     pub(crate) connections: BTreeMap<(Edge, ResponseFlags), ConnectionTotals>,
     pub(crate) decisions: BTreeMap<(Edge, DecisionKey), u64>,
+    /// Messages of gRPC calls, to the server and from it.
+    pub(crate) messages: BTreeMap<Edge, (u64, u64)>,
     pub(crate) lost: u64,
 }
 
@@ -47,6 +49,12 @@ impl Totals {
                 cells.connections.for_each(|flags, cells| {
                     totals.connections.entry((edge.clone(), *flags)).or_default().merge(cells);
                 });
+                let messages = &cells.messages;
+                let (requests, responses) = (messages.requests.value(), messages.responses.value());
+                if requests + responses > 0 {
+                    let all = totals.messages.entry(edge.clone()).or_default();
+                    *all = (all.0 + requests, all.1 + responses);
+                }
                 cells.decisions.for_each(|key, counter| {
                     *totals.decisions.entry((edge.clone(), key.clone())).or_default() +=
                         counter.value();

@@ -32,7 +32,6 @@ impl Acceptor {
         credentials: &Credentials,
         verifier: ClientVerifier,
         provider: &Arc<CryptoProvider>,
-        http2: bool,
     ) -> Result<Self, GenerationError> {
         let mut opaque = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -43,10 +42,7 @@ impl Acceptor {
         opaque.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         opaque.send_tls13_tickets = TICKETS;
         let mut http = opaque.clone();
-        http.alpn_protocols = match http2 {
-            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            false => vec![b"http/1.1".to_vec()],
-        };
+        http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { http: Arc::new(http), opaque: Arc::new(opaque) })
     }
 

@@ -31,8 +31,6 @@ pub struct Settings {
     pub trust_domains: Vec<TrustDomain>,
     /// Which key exchange is preferred.
     pub key_exchange: KeyExchange,
-    /// Whether a server selects `h2` for clients that offer it; else `http/1.1` or nothing.
-    pub http2: bool,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
 }
@@ -44,7 +42,6 @@ impl Settings {
         Self {
             trust_domains,
             key_exchange: KeyExchange::default(),
-            http2: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
         }
     }
@@ -106,7 +103,7 @@ impl Generation {
         .map_err(|error| GenerationError::Config(error.to_string()))?;
         let verifier = ClientVerifier { chain, domains: Arc::clone(&domains) };
         verify_own(&verifier, &credentials.key.cert)?;
-        let acceptor = Acceptor::new(&credentials, verifier, &provider, settings.http2)?;
+        let acceptor = Acceptor::new(&credentials, verifier, &provider)?;
         let connectors = Connectors::new(&credentials, domains, &provider, &settings)?;
         let svid = Svid { id: credentials.id.clone(), facts: credentials.facts.clone() };
         Ok(Self { credentials, svid, settings, acceptor, connectors })

@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -13,13 +12,14 @@ use palisade_http::{Limits, RequestError};
 use palisade_tls::Generation;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 use super::Scratch;
 use crate::{
     buffer::{Buffer, Buffers, SIZE},
     signal::Watch,
+    timer::Timer,
     worker::Worker,
 };
 
@@ -165,31 +165,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         })
         .await;
-    }
-}
-
-/// A timer that is set again only when it fires: moving a deadline forward costs nothing.
-#[derive(Debug)]
-struct Timer {
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Timer {
-    fn new(deadline: Instant) -> Self {
-        Self { sleep: Box::pin(sleep_until(deadline)) }
-    }
-
-    /// Ready when `deadline` has passed.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if deadline < self.sleep.deadline() {
-            self.sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            if deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(deadline);
-        }
     }
 }

@@ -25,15 +25,14 @@ use crate::{
     active::Active,
     answer::Answer,
     denials::{self, Denial},
-    http1::{Scratch, Upload},
     worker::Worker,
 };
 
-/// What is to be done with a request.
+/// What is to be done with a request, which is passed on as a `P`.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Verdict<P> {
     /// Pass it on.
-    Pass(Upload),
+    Pass(P),
     /// Answer it.
     Answer(Answer),
     /// Cut the connection: it would not be admitted any more.
@@ -81,6 +80,11 @@ impl Judged {
         self.path.as_deref().or_else(|| head.path(received)).unwrap_or_default()
     }
 
+    /// Fields that its external authorizer adds to the response.
+    pub(crate) fn added(&self) -> &[(String, Vec<u8>)] {
+        self.granted.as_deref().map_or(&[], |granted| &granted.changes.response)
+    }
+
     /// The id of the request with this head.
     pub(crate) fn id<'a>(&'a self, head: &'a RequestHead, received: &'a [u8]) -> &'a str {
         match &self.id {
@@ -90,15 +94,15 @@ impl Judged {
     }
 }
 
-/// Judges the request whose head was parsed from `received` into `scratch`; with what its external
-/// authorizer has said, once it was asked.
-pub(crate) fn request(
+/// Judges the request whose head was parsed from `received`; with what its external authorizer has said,
+/// once it was asked. `pass` makes of it what is passed on.
+pub(crate) fn request<P>(
     worker: &Worker,
     connection: &Connection,
-    scratch: &mut Scratch,
-    received: &[u8],
+    (head, received): (&RequestHead, &[u8]),
     granted: Option<Box<Granted>>,
-) -> (Verdict, Judged) {
+    pass: &mut impl FnMut(&Edits<'_>) -> Result<P, Answer>,
+) -> (Verdict<P>, Judged) {
     let in_force = worker.shared.active();
     let Some(in_force) = in_force.as_ref() else { return (Verdict::Cut, Judged::new(0)) };
     let active = in_force.as_ref();
@@ -106,7 +110,6 @@ pub(crate) fn request(
     if !connection.is_admitted(active) {
         return (Verdict::Cut, judged);
     }
-    let Scratch { request: head, up, added, .. } = scratch;
     let target = head.path(received);
     let normalized = match target.map(|path| normalize(path, active.config.mesh.path_normalization))
     {
@@ -145,7 +148,6 @@ pub(crate) fn request(
                 changes.removed.iter().for_each(|name| edits.remove_named(name));
                 let kept = changes.set.iter().filter(|(name, _)| !is_output(&active.tokens, name));
                 kept.for_each(|(name, value)| edits.set_named(name, value));
-                added.extend_from_slice(&changes.response);
                 judged.id.clone_from(&granted.id);
             }
             active.tokens.outputs().for_each(|name| edits.remove_named(name));
@@ -161,9 +163,9 @@ pub(crate) fn request(
             if let Some(id) = judged.id.as_ref().filter(|_| !has_id) {
                 edits.set(Name::XRequestId, id.as_str().as_bytes());
             }
-            match Upload::new(head, received, &edits, std::mem::take(up)) {
-                Ok(upload) => Verdict::Pass(upload),
-                Err(_) => Verdict::Answer(Answer::BadBody),
+            match pass(&edits) {
+                Ok(passed) => Verdict::Pass(passed),
+                Err(answer) => Verdict::Answer(answer),
             }
         }
     };

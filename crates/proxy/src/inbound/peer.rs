@@ -93,6 +93,11 @@ impl Connection {
     /// Resets a connection that no filter chain of Istio's would take, for a reason in one word.
     pub(crate) fn refuse(&self, worker: &Worker, tcp: &TcpStream, reason: &'static str) {
         socket::reset(tcp);
+        self.refused(worker, reason);
+    }
+
+    /// Tells that the connection was refused so.
+    pub(crate) fn refused(&self, worker: &Worker, reason: &'static str) {
         let since = report::Since::now();
         self.tell_refused(worker, since, reason);
         worker.tell_connection(&report::Connection {

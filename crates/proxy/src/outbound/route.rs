@@ -2,12 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use palisade_http::Version;
 use palisade_telemetry::EdgeMetrics;
 use palisade_types::Protocol;
 
 use crate::{
     active::{Active, Destination, Pick, Route, Said},
     answer::Answer,
+    http2,
     upstream::Dial,
     worker::Worker,
 };
@@ -96,6 +98,17 @@ impl Routed {
                 Dial { address: destination, target: None }
             }
         }
+    }
+
+    /// What is spoken there, to a client that speaks this.
+    pub(crate) fn version(&self, client: Version) -> Version {
+        let declared = match self {
+            Self::Endpoint(route, _) | Self::Address(route, _) | Self::Empty(route) => {
+                route.port.protocol
+            }
+            Self::Passthrough | Self::BlackHole => Protocol::Auto,
+        };
+        http2::spoken(declared, client)
     }
 
     /// Istio's name of where it goes.

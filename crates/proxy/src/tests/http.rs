@@ -351,22 +351,6 @@ async fn what_is_no_request_is_refused() {
 }
 
 #[tokio::test]
-async fn http2_is_refused_in_its_own_words() {
-    let pair = pair(&Server::default()).await;
-    for protocol in ["HTTP", "HTTP2", "GRPC", "AUTO"] {
-        let endpoints = [pair.server.inbound];
-        let identities = [super::support::BACKEND];
-        let config = super::support::client_config(2, protocol, &endpoints, true, &identities);
-        pair.client.shared.apply(config).unwrap();
-        let mut stream = pair.connect().await;
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        assert_eq!(answer.last(), Some(&0x0d), "{protocol}: HTTP_1_1_REQUIRED");
-    }
-}
-
-#[tokio::test]
 async fn a_policy_that_could_not_be_compiled_denies_everything() {
     let server = Server { unusable: vec!["AuthorizationPolicy/poc/x"], ..Server::default() };
     let pair = pair(&server).await;

@@ -1,0 +1,56 @@
+//! Passing a request of HTTP/2 on to a server that speaks HTTP/1.1.
+
+use palisade_http::{Asked, Persistence, ResponseHead};
+use palisade_telemetry::ResponseFlags;
+use tokio::time::Instant;
+
+use super::{Passing, answer::answer, call::Ways, down::Down};
+use crate::{
+    buffer::Buffer,
+    forward::{After, Ended, VIA_UPSTREAM, blame, is_reusable, keep, run},
+    http1::{Download, Exchange, Upload},
+};
+
+/// Passes a request on, as `upload` was made of it, and its response back.
+pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) -> Ended {
+    let Passing { worker, request: (head, text), dial, server, added } = passing;
+    let asked = Asked { upgrade: false, ..head.asked() };
+    let download = Download::new(asked, ResponseHead::default(), Vec::new(), added.to_vec());
+    let (mut exchange, mut down) = (Exchange::new(upload, download), Down::new(ways, head));
+    let mut answered = None;
+    let mut begin = |_: &ResponseHead| {
+        answered = Some(Instant::now());
+        Persistence::KeepAlive
+    };
+    // The head was not read from the stream: nothing of the body came with it.
+    let mut received = Buffer::default();
+    let from = (&mut down, &mut received);
+    let outcome = run(worker, from, head.method(), &mut exchange, dial, &mut begin).await;
+    let Exchange { upload, download, .. } = exchange;
+    let mut ended = match outcome {
+        Ok(upstream) => {
+            let local = upstream.stream.local_address();
+            if is_reusable(&upload, &download) {
+                keep(worker, upstream, Instant::now());
+            }
+            Ended {
+                grpc_status: download.grpc_status(),
+                local,
+                after: After::KeepAlive,
+                ..Ended::cut(download.head().status(), ResponseFlags::NONE, VIA_UPSTREAM)
+            }
+        }
+        Err(failure) => match blame(failure, &download) {
+            Ok(with) => answer(worker, down.respond(), (head, text), &with, server),
+            Err(ended) => {
+                down.reset();
+                *ended
+            }
+        },
+    };
+    ended.received = upload.body().payload();
+    ended.sent += download.body().payload();
+    ended.upstream = Some(dial.address);
+    ended.answered = answered;
+    ended
+}

@@ -1,0 +1,100 @@
+//! What all requests of one connection have in common, in either version of HTTP: where they go, what is
+//! changed in them, and telling what became of them.
+
+use palisade_http::{Edits, Method, Name, RequestHead};
+use palisade_telemetry::RequestId;
+use tokio::time::Instant;
+
+use super::{Connection, route::Routed};
+use crate::{
+    active::Said,
+    answer::Answer,
+    forward::Ended,
+    inbound::judge::REMOVED,
+    report::{self, Since},
+    worker::Worker,
+};
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Requests<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) connection: Connection,
+}
+
+impl Requests<'_> {
+    /// Finds where the request with this head goes.
+    pub(super) async fn route(&self, head: &RequestHead, received: &[u8]) -> Routed {
+        let said = Said::Host(head.authority(received));
+        Routed::find(self.worker, self.connection.destination, said).await
+    }
+
+    /// Where a request would go of which nothing is known.
+    pub(super) async fn nowhere(&self) -> Routed {
+        Routed::find(self.worker, self.connection.destination, Said::Nothing).await
+    }
+
+    /// Tells what became of a request. The time that it ended at.
+    pub(super) fn record(
+        &self,
+        (head, received): (&RequestHead, &[u8]),
+        routed: &Routed,
+        ended: &Ended,
+        asked: &Asked,
+    ) -> Instant {
+        let now = Instant::now();
+        let request = report::Request {
+            head,
+            received,
+            id: match &asked.id {
+                Some(id) => id.as_str(),
+                None => head.text(received, Name::XRequestId).unwrap_or_default(),
+            },
+            since: asked.since,
+            source: self.connection.source,
+            destination: self.connection.destination,
+            server_name: "",
+            cluster: routed.cluster(),
+            ended,
+        };
+        self.worker.tell(&request, &routed.edge(self.worker), now);
+        now
+    }
+}
+
+/// What a request is called and when it began.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) since: Since,
+    /// The id that it was given, if it came without.
+    pub(super) id: Option<RequestId>,
+}
+
+impl Asked {
+    /// What is sent to the server, as `pass` makes it: what the workload says about itself does not leave the
+    /// pod.
+    pub(super) fn prepare<P>(
+        &mut self,
+        worker: &Worker,
+        routed: &Routed,
+        (head, received): (&RequestHead, &[u8]),
+        pass: &mut impl FnMut(&Edits<'_>) -> Result<P, Answer>,
+    ) -> Result<P, Answer> {
+        if head.method() == Method::CONNECT {
+            return Err(Answer::NoRoute);
+        }
+        if let Some(answer) = routed.refusal() {
+            return Err(answer);
+        }
+        let mut edits = Edits::new();
+        edits.remove_all(REMOVED);
+        if head.field(received, Name::XForwardedProto).is_none() {
+            edits.set(Name::XForwardedProto, b"http");
+        }
+        if head.field(received, Name::XRequestId).is_none() {
+            let id = self.id.insert(worker.request_ids.borrow_mut().make());
+            edits.set(Name::XRequestId, id.as_str().as_bytes());
+        }
+        pass(&edits)
+    }
+}
