@@ -20,6 +20,8 @@ pub struct EffectiveMtls {
     pub ports: BTreeMap<u16, MtlsMode>,
     /// The policies that count, mesh first: one for each scope at most.
     pub applied: Vec<PolicyRef>,
+    /// The one of them that sets the default; none if it is Istio's own.
+    pub default_from: Option<PolicyRef>,
 }
 
 impl EffectiveMtls {
@@ -27,6 +29,14 @@ impl EffectiveMtls {
     #[must_use]
     pub fn at(&self, port: u16) -> MtlsMode {
         self.ports.get(&port).copied().unwrap_or(self.default)
+    }
+
+    /// The policy that the mode of a workload port comes from; none if it is Istio's default.
+    #[must_use]
+    pub fn from(&self, port: u16) -> Option<&PolicyRef> {
+        // Only a workload's own policy, which is the narrowest, has modes of ports.
+        let port_level = self.ports.contains_key(&port).then(|| self.applied.last()).flatten();
+        port_level.or(self.default_from.as_ref())
     }
 }
 
@@ -54,8 +64,8 @@ pub fn effective<'a>(
         }
     }
     let chosen = [mesh, namespace, workload].into_iter().flatten();
-    let default =
-        chosen.clone().rev().find_map(|policy| policy.spec.mtls?.mode.mode()).unwrap_or_default();
+    let set = chosen.clone().rev().find_map(|it| Some((it, it.spec.mtls?.mode.mode()?)));
+    let default = set.map(|(_, mode)| mode).unwrap_or_default();
     let port_level = workload.iter().flat_map(|policy| &policy.spec.port_level_mtls);
     EffectiveMtls {
         default,
@@ -65,6 +75,7 @@ pub fn effective<'a>(
             })
             .collect(),
         applied: chosen.map(|policy| PolicyRef::of(&policy.metadata)).collect(),
+        default_from: set.map(|(policy, _)| PolicyRef::of(&policy.metadata)),
     }
 }
 

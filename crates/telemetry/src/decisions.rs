@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::{clock::UnixMillis, metrics::Dropped};
 
 mod denials;
+mod samples;
 
 pub(crate) use denials::Denials;
+pub(crate) use samples::Samples;
 
 /// One decision as it happens.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +124,8 @@ pub struct DecisionSender {
 struct Ring {
     slots: VecDeque<Slot>,
     capacity: usize,
+    /// How many there ever were.
+    recorded: u64,
 }
 
 /// A decision in memory that is used again and again.
@@ -152,7 +156,8 @@ impl DecisionLog {
     #[must_use]
     pub fn new(workers: usize, capacity: usize, dropped: &Dropped) -> Self {
         let workers = workers.max(1);
-        let ring = || Ring { slots: VecDeque::new(), capacity: (capacity / workers).max(1) };
+        let capacity = (capacity / workers).max(1);
+        let ring = || Ring { slots: VecDeque::new(), capacity, recorded: 0 };
         Self {
             rings: (0..workers).map(|_| Arc::new(Mutex::new(ring()))).collect(),
             denials: Arc::new(Denials::new(Arc::clone(&dropped.denials))),
@@ -198,6 +203,7 @@ impl DecisionSender {
         }
         let text = reused.map(|slot| slot.text).unwrap_or_default();
         ring.slots.push_back(Slot::new(decided, text));
+        ring.recorded += 1;
     }
 }
 

@@ -4,9 +4,12 @@
 //! Counts are kept in buckets of one second for the last minute, so that a graph is fresh, and of ten seconds
 //! for six hours. Everything has a limit, and what did not fit is counted. No IO; the clock is the caller's.
 
+mod calls;
 mod graph;
 mod quantile;
 mod ring;
+mod series;
+mod share;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -16,16 +19,21 @@ use std::{
     net::IpAddr,
 };
 
+pub use calls::{KnownCall, RecordedCall};
 pub use graph::{
     Graph, GraphEdge, GraphType, Lock, LockState, Node, NodeKind, Outline, PolicyCount, Refusal,
     Traffic,
 };
+pub use series::{Lines, Series, SeriesQuery};
 
 use crate::{
     Edge,
     decisions::DecisionRecord,
-    report::{CertificateState, RejectedHandshake, Report, ReportingWorkload, WorkloadReport},
+    report::{
+        CertificateState, EdgeReport, RejectedHandshake, Report, ReportingWorkload, WorkloadReport,
+    },
 };
+use calls::Calls;
 use ring::Ring;
 
 /// How much a [`History`] keeps.
@@ -37,11 +45,13 @@ pub struct HistoryLimits {
     pub cells: usize,
     /// Kept denials per caller and pod.
     pub denials: usize,
+    /// Kept calls, and as many kinds of calls.
+    pub calls: usize,
 }
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { edges: 10_000, cells: 200_000, denials: 5 }
+        Self { edges: 10_000, cells: 200_000, denials: 5, calls: 2_000 }
     }
 }
 
@@ -56,6 +66,7 @@ pub struct History {
     long: Ring,
     /// By pod that denied and caller: its principal, or `unknown`.
     denials: HashMap<(ReportingWorkload, String), VecDeque<DecisionRecord>>,
+    calls: Calls,
     sidecars: BTreeMap<ReportingWorkload, SidecarState>,
     overflow: u64,
     /// The latest time that was heard of.
@@ -136,6 +147,7 @@ impl History {
             fresh: Ring::new(1_000, 61),
             long: Ring::new(10_000, 2_161),
             denials: HashMap::new(),
+            calls: Calls::new(limits.calls),
             sidecars: BTreeMap::new(),
             overflow: 0,
             now_ms: 0,
@@ -146,25 +158,38 @@ impl History {
     pub fn record(&mut self, from: WorkloadReport, now_ms: u64) {
         let WorkloadReport { workload, report } = from;
         self.note_sidecar(&workload, &report, now_ms);
+        let times = share::times(report.since_ms, report.time_ms, now_ms);
         for edge in &report.edges {
-            let Some(id) = self.id_of(&edge.edge) else {
-                self.overflow += 1;
-                continue;
-            };
-            if let Some(known) = self.known.get_mut(&id) {
-                known.pods.insert(workload.clone());
-            }
-            self.fresh.at(now_ms).edge(id).add(edge);
-            self.long.at(now_ms).edge(id).add(edge);
+            self.count(&workload, edge, &times);
         }
         for handshake in &report.handshakes {
-            self.fresh.at(now_ms).refuse(&workload, handshake);
-            self.long.at(now_ms).refuse(&workload, handshake);
+            for (part, time) in (0..).zip(&times) {
+                let count = share::part(handshake.count, part, times.len());
+                self.fresh.at(*time).refuse(&workload, handshake, count);
+                self.long.at(*time).refuse(&workload, handshake, count);
+            }
         }
+        self.calls.record(&workload, &report);
         for denial in report.denials {
             self.keep_denial(&workload, denial);
         }
         self.expire(now_ms);
+    }
+
+    /// Counts what happened on an edge, in equal parts at each of some times.
+    fn count(&mut self, workload: &ReportingWorkload, edge: &EdgeReport, times: &[u64]) {
+        let Some(id) = self.id_of(&edge.edge) else {
+            self.overflow += 1;
+            return;
+        };
+        if let Some(known) = self.known.get_mut(&id) {
+            known.pods.insert(workload.clone());
+        }
+        for (part, time) in (0..).zip(times) {
+            let edge = share::edge(edge, part, times.len());
+            self.fresh.at(*time).edge(id).add(&edge);
+            self.long.at(*time).edge(id).add(&edge);
+        }
     }
 
     /// Forgets what is older than six hours, or does not fit.
@@ -190,6 +215,22 @@ impl History {
     #[must_use]
     pub fn graph(&self, query: &GraphQuery<'_>) -> Graph {
         graph::draw(self, query)
+    }
+
+    /// How much a workload was called and called in a time range, by time.
+    #[must_use]
+    pub fn series(&self, query: &SeriesQuery<'_>) -> Series {
+        series::draw(self, query)
+    }
+
+    /// The kept calls after the one of this number, oldest first.
+    pub fn calls(&self, after: u64) -> impl DoubleEndedIterator<Item = &RecordedCall> {
+        self.calls.after(after)
+    }
+
+    /// Each kind of call that was seen lately (caller, pod, port, method, path), as it was last seen.
+    pub fn kinds_of_calls(&self) -> impl Iterator<Item = &KnownCall> {
+        self.calls.kinds()
     }
 
     /// What each sidecar last said about itself.

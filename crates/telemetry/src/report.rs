@@ -26,6 +26,9 @@ pub struct Report {
     pub sequence: u64,
     /// When it was made, in milliseconds since 1970.
     pub time_ms: u64,
+    /// Since when its numbers were counted, in milliseconds since 1970: long ago if nobody took reports meanwhile.
+    #[serde(default)]
+    pub since_ms: u64,
     /// Generation of the configuration in force; 0 without one.
     pub generation: u64,
     /// The certificate in force.
@@ -34,6 +37,9 @@ pub struct Report {
     pub edges: Vec<EdgeReport>,
     /// Examples of what was denied: the last few of each class (caller, port, rule, reason), oldest first.
     pub denials: Vec<DecisionRecord>,
+    /// Examples of what was allowed: the last few of each kind (caller, port, method, path), oldest first.
+    #[serde(default)]
+    pub allowed: Vec<DecisionRecord>,
     /// Callers that were refused before they could say anything.
     pub handshakes: Vec<RejectedHandshake>,
     /// What is not in it for want of room.
@@ -242,6 +248,7 @@ mod tests {
         let report = Report {
             sequence: 7,
             time_ms: 1_700_000_000_000,
+            since_ms: 1_699_999_999_000,
             generation: 3,
             certificate: Some(CertificateState {
                 serial: "0a".to_owned(),
@@ -250,6 +257,7 @@ mod tests {
             }),
             edges: vec![EdgeReport { edge, requests, connections, decisions }],
             denials: Vec::new(),
+            allowed: Vec::new(),
             handshakes: vec![RejectedHandshake {
                 time: "2024-01-01T00:00:00.000Z".to_owned(),
                 source: "10.244.0.7".parse().unwrap(),

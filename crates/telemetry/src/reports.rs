@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cells::Distribution,
     clock::UnixMillis,
-    decisions::{DecisionLog, Denials},
+    decisions::{DecisionLog, Denials, Samples},
     edge::DecisionKey,
     labels::{Edge, Outcome, ResponseFlags},
     metrics::Metrics,
@@ -25,6 +25,7 @@ use crate::{
 pub struct Reports {
     metrics: Arc<Metrics>,
     denials: Arc<Denials>,
+    samples: Samples,
     /// What the receiver knows.
     acknowledged: Totals,
     lost: Lost,
@@ -32,6 +33,8 @@ pub struct Reports {
     pending: Option<Pending>,
     last: Option<Report>,
     sequence: u64,
+    /// When it was last looked at what there is to tell.
+    looked: UnixMillis,
 }
 
 /// What is in force, which is told but not counted.
@@ -63,11 +66,13 @@ impl Reports {
         Self {
             metrics,
             denials: Arc::clone(&decisions.denials),
+            samples: Samples::new(decisions),
             acknowledged: Totals::default(),
             lost: Lost::default(),
             pending: None,
             last: None,
             sequence: start.0,
+            looked: start,
         }
     }
 
@@ -120,13 +125,14 @@ impl Reports {
         let Some(last) = &self.last else { return true };
         !report.edges.is_empty()
             || !report.denials.is_empty()
+            || !report.allowed.is_empty()
             || !report.handshakes.is_empty()
             || !report.lost.is_none()
             || (report.generation, &report.certificate) != (last.generation, &last.certificate)
             || report.time_ms.abs_diff(last.time_ms) >= Self::QUIET_MILLIS
     }
 
-    fn make(&self, now: UnixMillis, in_force: &InForce) -> Pending {
+    fn make(&mut self, now: UnixMillis, in_force: &InForce) -> Pending {
         let totals = Totals::of(&self.metrics);
         let lost = Lost {
             samples: totals.lost,
@@ -138,10 +144,12 @@ impl Reports {
         let report = Report {
             sequence: self.sequence + 1,
             time_ms: now.0,
+            since_ms: std::mem::replace(&mut self.looked, now).0,
             generation: in_force.generation,
             certificate: in_force.certificate.clone(),
             edges,
             denials: self.denials.take(),
+            allowed: self.samples.take(),
             handshakes: self.metrics.handshakes.take(),
             lost: lost.since(self.lost),
         };

@@ -16,7 +16,8 @@ use super::{
     ring::{Bucket, RefusedKey},
     tally::{DecisionKey, Requests, Tally},
 };
-use crate::{Mode, RequestProtocol, Verdict, decisions::DecisionRecord};
+use crate::{Mode, Outcome, RequestProtocol, Verdict, decisions::DecisionRecord};
+pub(super) use pairs::{Key, key};
 
 /// What a node of a graph is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -387,11 +388,7 @@ fn traffic(tally: &Tally, seconds: f64) -> Traffic {
     for (outcome, requests) in tally.requests.iter().filter(|(_, requests)| requests.count > 0) {
         all.merge(requests);
         *codes.entry(outcome.code).or_default() += requests.count;
-        let failed = match outcome.protocol {
-            RequestProtocol::Grpc => outcome.grpc_status != Some(0),
-            RequestProtocol::Http => outcome.code == 0 || outcome.code >= 400,
-        };
-        errors += if failed { requests.count } else { 0 };
+        errors += if is_error(outcome) { requests.count } else { 0 };
     }
     let count = if all.count > 0 { all.count } else { tally.tcp.opened };
     Traffic {
@@ -405,6 +402,14 @@ fn traffic(tally: &Tally, seconds: f64) -> Traffic {
         p99_ms: quantile(&all.durations, 0.99),
         bytes_per_second: as_float(all.bytes + tally.tcp.bytes) / seconds,
         tcp_opened: tally.tcp.opened,
+    }
+}
+
+/// Whether a request that no policy denied failed.
+pub(super) fn is_error(outcome: &Outcome) -> bool {
+    match outcome.protocol {
+        RequestProtocol::Grpc => outcome.grpc_status != Some(0),
+        RequestProtocol::Http => outcome.code == 0 || outcome.code >= 400,
     }
 }
 
@@ -432,4 +437,4 @@ fn percent(part: u64, whole: u64) -> Option<f64> {
 }
 
 /// Ranges up to this long are drawn from buckets of one second.
-const FRESH_MS: u64 = 60_000;
+pub(super) const FRESH_MS: u64 = 60_000;

@@ -36,19 +36,26 @@ pub(super) struct RefusedKey {
     pub(super) reason: String,
 }
 
+impl Bucket {
+    /// When it began, in a ring of so wide buckets.
+    pub(super) fn begins_ms(&self, width_ms: u64) -> u64 {
+        self.number * width_ms
+    }
+}
+
 impl Ring {
     pub(super) fn new(width_ms: u64, capacity: u64) -> Self {
         Self { width_ms, capacity, buckets: VecDeque::new(), cells: 0 }
     }
 
-    /// The bucket of a time: a new one, or the newest if the clock was set back.
-    pub(super) fn at(&mut self, now_ms: u64) -> Counting<'_> {
-        let number = now_ms / self.width_ms;
-        if self.buckets.back().is_none_or(|last| last.number < number) {
-            self.buckets.push_back(Bucket { number, ..Bucket::default() });
+    /// The bucket of a time.
+    pub(super) fn at(&mut self, time_ms: u64) -> Counting<'_> {
+        let number = time_ms / self.width_ms;
+        let at = self.buckets.partition_point(|bucket| bucket.number < number);
+        if self.buckets.get(at).is_none_or(|found| found.number != number) {
+            self.buckets.insert(at, Bucket { number, ..Bucket::default() });
         }
-        let last = self.buckets.len() - 1;
-        Counting { bucket: &mut self.buckets[last], cells: &mut self.cells }
+        Counting { bucket: &mut self.buckets[at], cells: &mut self.cells }
     }
 
     /// Drops what is older than the ring is long.
@@ -114,7 +121,15 @@ impl<'a> Counting<'a> {
     }
 
     /// Counts callers that were refused; beyond the limit they count as one unnamed caller.
-    pub(super) fn refuse(self, workload: &ReportingWorkload, handshake: &RejectedHandshake) {
+    pub(super) fn refuse(
+        self,
+        workload: &ReportingWorkload,
+        handshake: &RejectedHandshake,
+        count: u64,
+    ) {
+        if count == 0 {
+            return;
+        }
         let mut key = RefusedKey {
             workload: workload.clone(),
             source: handshake.source,
@@ -130,7 +145,7 @@ impl<'a> Counting<'a> {
                 *self.cells += 1;
             }
         }
-        *refused.entry(key).or_default() += handshake.count;
+        *refused.entry(key).or_default() += count;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Mode, Outcome, Verdict,
+    Mode, Outcome, RequestProtocol, Verdict,
     report::{DecisionDelta, EdgeReport, RequestDelta},
 };
 
@@ -68,8 +68,23 @@ impl Tally {
         }
     }
 
+    /// Takes out what policies denied, so that only the rest is judged by its outcome; how much it was.
+    pub(super) fn take_denied(&mut self) -> u64 {
+        let denied = self.denied();
+        let mut left = denied;
+        let refusals = |outcome: &Outcome| match outcome.protocol {
+            RequestProtocol::Http => outcome.code == 403 || outcome.code == 401,
+            RequestProtocol::Grpc => matches!(outcome.grpc_status, Some(7 | 16)),
+        };
+        for (_, requests) in self.requests.iter_mut().filter(|(it, _)| refusals(it)) {
+            left -= requests.take(left);
+        }
+        self.tcp.opened = self.tcp.opened.saturating_sub(left);
+        denied
+    }
+
     /// Decisions that took effect and refused.
-    pub(super) fn denied(&self) -> u64 {
+    fn denied(&self) -> u64 {
         let denied = |key: &DecisionKey| key.verdict == Verdict::Deny && key.mode == Mode::Enforced;
         self.decisions.iter().filter(|(key, _)| denied(key)).map(|(_, count)| count).sum()
     }
@@ -105,7 +120,7 @@ impl Requests {
     }
 
     /// Takes requests away that are counted elsewhere; their sizes and durations are not known apart.
-    pub(super) fn take(&mut self, most: u64) -> u64 {
+    fn take(&mut self, most: u64) -> u64 {
         let taken = self.count.min(most);
         self.count -= taken;
         if self.count == 0 {

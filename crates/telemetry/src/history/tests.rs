@@ -272,7 +272,7 @@ fn a_second_after_it_happened_it_is_out_of_a_range_of_one_second() {
 
 #[test]
 fn bounds_hold_and_what_does_not_fit_is_counted() {
-    let limits = HistoryLimits { edges: 3, cells: 10, denials: 1 };
+    let limits = HistoryLimits { edges: 3, cells: 10, denials: 1, calls: 1 };
     let mut history = History::new(limits);
     for workload in 0..5 {
         let web = party(&format!("web-{workload}"), "v1");
@@ -307,4 +307,64 @@ fn a_sidecar_is_remembered_with_its_certificate() {
     let (pod, state) = history.sidecars().next().unwrap();
     assert_eq!((pod.pod.as_str(), state.generation, state.lost), ("api-1", 12, 3));
     assert_eq!(state.certificate.as_ref().unwrap().serial, "0a");
+}
+
+fn lines(history: &History, workload: &str, range_ms: u64) -> Series {
+    let pods = ["api-1".to_owned()];
+    let (namespace, at_ms) = ("shop", NOW + range_ms);
+    history.series(&SeriesQuery { namespace, workload, pods: &pods, at_ms, range_ms })
+}
+
+fn counts(line: &[f64], series: &Series) -> f64 {
+    line.iter().sum::<f64>() * (series.step_ms / 1_000) as f64
+}
+
+#[test]
+fn a_workload_s_lines_count_each_call_once_on_both_sides() {
+    let mut history = called();
+    // The client's report of the same calls may fall into the next step.
+    let source = edge(Reporter::Source, party("web", "v1"), party("api", "v2"));
+    let late = vec![requests(200, 5), requests(503, 2)];
+    history.record(from("web-1", vec![seen(source, late, vec![])]), NOW + 20_000);
+    let api = lines(&history, "api", 600_000);
+    assert_eq!(api.times.len(), api.inbound.rate.len());
+    assert!((counts(&api.inbound.rate, &api) - 12.0).abs() < 1e-6, "{:?}", api.inbound.rate);
+    assert!((counts(&api.inbound.errors, &api) - 2.0).abs() < 1e-6);
+    assert!(api.inbound.p95.iter().flatten().all(|ms| 5.0 < *ms && *ms <= 10.0));
+    assert!(counts(&api.outbound.rate, &api) < 1e-6);
+    let web = lines(&history, "web", 600_000);
+    assert!((counts(&web.outbound.rate, &web) - 12.0).abs() < 1e-6);
+}
+
+#[test]
+fn denied_calls_and_refused_callers_are_a_line_of_their_own() {
+    let mut history = called();
+    let calls = edge(Reporter::Destination, party("intruder", "v1"), party("api", "v2"));
+    let mut report =
+        from("api-1", vec![seen(calls, vec![requests(403, 3)], vec![denials(3, Mode::Enforced)])]);
+    report.report.handshakes = vec![RejectedHandshake {
+        time: "2027-01-15T08:00:00Z".to_owned(),
+        source: [10, 244, 0, 77].into(),
+        destination: ([10, 244, 0, 5], 8080).into(),
+        reason: "plaintext".to_owned(),
+        count: 2,
+    }];
+    history.record(report, NOW);
+    let api = lines(&history, "api", 600_000);
+    assert!((counts(&api.inbound.denied, &api) - 5.0).abs() < 1e-6);
+    assert!((counts(&api.inbound.rate, &api) - 10.0).abs() < 1e-6, "allowed ones only");
+    assert!(counts(&api.inbound.errors, &api) < 1e-6, "a denial is no error");
+}
+
+#[test]
+fn a_late_report_is_no_burst() {
+    let mut history = History::new(HistoryLimits::default());
+    let calls = edge(Reporter::Destination, party("web", "v1"), party("api", "v2"));
+    let mut late = from("api-1", vec![seen(calls, vec![requests(200, 600)], vec![])]);
+    (late.report.since_ms, late.report.time_ms) = (NOW - 600_000, NOW);
+    history.record(late, NOW);
+    let all = ask(&history, GraphType::App, NOW + 1_000, 700_000).edges[0].traffic.count;
+    assert_eq!(all, 600, "none is lost");
+    let minute = ask(&history, GraphType::App, NOW + 1_000, 60_000).edges[0].traffic.count;
+    assert!(minute <= 80, "{minute} in the last minute");
 }

@@ -173,3 +173,14 @@ async fn a_refused_caller_is_urgent() {
     sidecar.reports.urgent().await;
     assert_eq!(sidecar.acknowledged().handshakes[0].reason, "plaintext");
 }
+
+#[test]
+fn a_report_says_since_when_it_counts() {
+    let mut sidecar = Sidecar::new();
+    let first = sidecar.acknowledged();
+    assert_eq!((first.since_ms, first.time_ms), (1_000, 3_000));
+    assert!(sidecar.next().is_none(), "nothing to tell, and looked at");
+    sidecar.request("web");
+    let second = sidecar.acknowledged();
+    assert_eq!((second.since_ms, second.time_ms), (4_000, 5_000));
+}

@@ -7,13 +7,9 @@ use std::{
 
 use super::{Lock, LockState, percent};
 use crate::{
-    Edge, Outcome, Reporter, RequestProtocol, Security, UNKNOWN,
+    Edge, Reporter, Security, UNKNOWN,
     decisions::DecisionRecord,
-    history::{
-        EdgeId, History,
-        ring::Bucket,
-        tally::{Tally, Tcp},
-    },
+    history::{EdgeId, History, ring::Bucket, tally::Tally},
 };
 
 /// What one workload did to another through one service, and later through several.
@@ -31,7 +27,7 @@ pub(super) struct Pair {
 }
 
 /// Source, destination and service; principals and security are what only one side may know.
-type Key = [Arc<str>; 7];
+pub(in crate::history) type Key = [Arc<str>; 7];
 
 /// All calls in some buckets, each counted once.
 pub(super) fn merge(history: &History, buckets: &[&Bucket]) -> Vec<Pair> {
@@ -67,7 +63,7 @@ pub(super) fn merge(history: &History, buckets: &[&Bucket]) -> Vec<Pair> {
         .collect()
 }
 
-fn key(edge: &Edge) -> Key {
+pub(in crate::history) fn key(edge: &Edge) -> Key {
     let (from, to) = (&edge.source, &edge.destination);
     [
         &from.namespace,
@@ -145,18 +141,7 @@ impl Pair {
 
     /// Takes out what policies denied, so that only the rest is judged by its outcome; how much it was.
     pub(super) fn take_denied(&mut self) -> u64 {
-        let denied = self.tally.denied();
-        let mut left = denied;
-        let refusals = |outcome: &Outcome| match outcome.protocol {
-            RequestProtocol::Http => outcome.code == 403 || outcome.code == 401,
-            RequestProtocol::Grpc => matches!(outcome.grpc_status, Some(7 | 16)),
-        };
-        for (_, requests) in self.tally.requests.iter_mut().filter(|(it, _)| refusals(it)) {
-            left -= requests.take(left);
-        }
-        let Tcp { opened, .. } = &mut self.tally.tcp;
-        *opened = opened.saturating_sub(left);
-        denied
+        self.tally.take_denied()
     }
 
     pub(super) fn lock(&self) -> Lock {
