@@ -1,12 +1,14 @@
 //! What `explain`, `check` and `test --offline` share: manifests or a running mesh as a world to ask, and
 //! the names by which people speak of callers and workloads.
 
+mod draft;
 mod live;
 mod look;
 mod names;
 mod sources;
 mod yaml;
 
+pub use draft::{AppliedText, Draft, apply_text, draft};
 pub use look::{Looked, look};
 pub(crate) use names::{caller, target};
 pub(crate) use sources::{Source, load};

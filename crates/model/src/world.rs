@@ -1,6 +1,7 @@
 //! A mesh to ask questions about: what would become of a request, offline from manifests or from the
 //! objects of a running one. Everything comes from the same [`Snapshot`] that sidecars are configured by.
 
+mod bounds;
 mod question;
 
 use std::collections::BTreeMap;

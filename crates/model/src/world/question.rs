@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palisade_manifest::Pod;
+use palisade_manifest::{Action, Pod};
 use palisade_policy::{
     Attributes, CompiledPolicies, EffectiveMtls, HeaderFields, Http,
     explain::{Explanation, Question},
@@ -88,6 +88,19 @@ impl<'a> Arrival<'a> {
     #[must_use]
     pub fn authenticates(&self) -> bool {
         self.config.iter().any(|config| !config.inbound.request_authentications.is_empty())
+    }
+
+    /// Whether an external authorizer decides about some requests.
+    #[must_use]
+    pub fn asks_others(&self) -> bool {
+        self.compiled.applied().any(|applied| applied.action == Action::Custom)
+    }
+
+    /// Whether the same is enforced as at another arrival.
+    #[must_use]
+    pub fn enforces_as(&self, other: &Self) -> bool {
+        let inbound = |arrival: &Self| arrival.config.as_ref().map(|it| it.inbound.clone());
+        inbound(self) == inbound(other)
     }
 
     /// What a port speaks, if a service declares it.
