@@ -53,6 +53,9 @@ pub enum Command {
     Exec(ExecArgs),
     /// Print the logs of a container
     Logs(LogsArgs),
+    /// Follow who calls whom, and what is denied or refused and why, as sidecars report it
+    #[command(after_help = TRAFFIC_EXAMPLES)]
+    Traffic(TrafficArgs),
     /// Send the requests of a suite from inside pods and compare with what is expected
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
@@ -120,6 +123,9 @@ pub struct UpArgs {
     /// Port of the console on 127.0.0.1; 0 takes a free one (default: 20001, or a free one)
     #[arg(long, value_name = "PORT")]
     pub console_port: Option<u16>,
+    /// Let nobody change policies from the console
+    #[arg(long)]
+    pub console_read_only: bool,
     /// Lifetime of workload certificates, such as 24h, 30m or 90s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
@@ -242,6 +248,23 @@ pub struct LogsArgs {
     /// Only the last lines
     #[arg(long, value_name = "LINES")]
     pub tail: Option<i64>,
+}
+
+/// `traffic`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TrafficArgs {
+    /// Only calls from or to this namespace (may be given again)
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+    /// Only what was denied or refused
+    #[arg(long)]
+    pub refused: bool,
+    /// End after this long, such as 30s (default: never)
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    pub duration: Option<std::time::Duration>,
+    /// `table`, or `json`: each report as it is, one a line
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
 }
 
 /// `test`.
@@ -456,6 +479,15 @@ Examples:
   palisade console
   palisade console --open
   ssh -L 20001:127.0.0.1:20001 HOST palisade console     from another machine";
+
+const TRAFFIC_EXAMPLES: &str = "\
+Calls are counted by the sidecar of the workload that was called, and told once a second; denials at once. A line is
+all calls that were alike since the line before.
+
+Examples:
+  palisade traffic
+  palisade traffic -n shop --refused
+  palisade traffic -o json --for 10s | jq '.report.denials[]'";
 
 const APPLY_EXAMPLES: &str = "\
 Examples:

@@ -16,14 +16,17 @@ mod status;
 mod suite;
 mod target;
 mod test;
+mod traffic;
 mod version;
 
 use std::io::Write;
 
+pub(crate) use apply::is_mesh_config;
 pub use apply::{Applied, apply_manifests, read_manifests};
 pub(crate) use check::check;
 pub use console::console_link;
 pub use explain::{Ask, Explained, explain};
+pub(crate) use ready::in_force;
 pub use ready::ready;
 pub(crate) use target::split_namespace;
 pub use test::run_suites;
@@ -77,6 +80,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         }
         Command::Exec(args) => exec::run(&mesh, &args).await,
         Command::Logs(args) => logs::run(&mesh, &args, out).await,
+        Command::Traffic(args) => traffic::run(&mesh, &args, out).await,
         Command::Test(args) => test::run(&mesh, &args, out).await,
         Command::ProxyStatus(args) => proxy_status::run(&mesh, &args, out).await,
         _ => Err(CliError::Trouble("this command is not one of the API's".to_owned())),

@@ -26,4 +26,4 @@ pub use mesh::Mesh;
 pub use output::{Style, table};
 pub use palisade_manifest::Object as Manifest;
 pub use state::StateDir;
-pub use workbench::{Looked, look};
+pub use workbench::{AppliedText, Draft, Looked, apply_text, draft, look};

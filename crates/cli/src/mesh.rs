@@ -1,11 +1,12 @@
 //! The mesh that a command talks to: a Kubernetes API, and the names of things in it.
 
-use std::pin::pin;
+use std::{io, pin::pin};
 
-use futures::{AsyncBufReadExt, TryStreamExt};
+use futures::{AsyncBufReadExt, Stream, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config,
-    api::DynamicObject,
+    api::{DynamicObject, LogParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{GroupVersionKind, TypeMeta},
     discovery::{self, ApiCapabilities, ApiResource, Scope},
@@ -127,6 +128,40 @@ impl Mesh {
             take(&line).during(what)?;
         }
         Ok(())
+    }
+
+    /// The configuration that the control plane has for the sidecar of a pod.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached or answer with an error, such as for a pod without sidecar.
+    pub async fn sidecar_config(
+        &self,
+        namespace: &str,
+        pod: &str,
+    ) -> Result<serde_json::Value, CliError> {
+        self.control(&format!("debug/config/{namespace}/{pod}")).await
+    }
+
+    /// The last lines that a container wrote, and those that it will write.
+    ///
+    /// # Errors
+    /// When there is no such container, or the API can't be asked.
+    pub async fn follow_logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        last: i64,
+    ) -> Result<impl Stream<Item = io::Result<String>> + Send + use<>, CliError> {
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            follow: true,
+            tail_lines: Some(last),
+            ..LogParams::default()
+        };
+        let what = format!("read the logs of container `{container}` of pod `{pod}.{namespace}`");
+        let pods = self.api::<Pod>(namespace);
+        Ok(pods.log_stream(pod, &params).await.during(what)?.lines())
     }
 
     /// A GET to the control plane's monitoring port, through the API.
