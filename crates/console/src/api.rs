@@ -52,6 +52,7 @@ impl IntoResponse for ViewError {
     fn into_response(self) -> Response {
         let (status, message) = match self {
             Self::Question(message) => (StatusCode::BAD_REQUEST, message),
+            Self::No(message) => (StatusCode::CONFLICT, message),
             Self::Unavailable(message) => (StatusCode::BAD_GATEWAY, message),
         };
         (status, Json(json!({"error": message}))).into_response()
@@ -74,14 +75,14 @@ pub(crate) async fn on_explain(
     State(app): State<App>,
     question: Result<Json<Question>, JsonRejection>,
 ) -> Result<Response, ViewError> {
-    let Json(question) = question.map_err(|error| ViewError::Question(error.body_text()))?;
+    let question = body(question)?;
     let objects = app.objects().await?;
     Ok(Json(app.view().explain(&objects.world, &question)?).into_response())
 }
 
 pub(crate) async fn on_config(State(app): State<App>) -> Result<Json<Value>, ViewError> {
     let objects = app.objects().await?;
-    Ok(Json(json!({"objects": objects.config})))
+    Ok(Json(json!({"objects": objects.config, "readOnly": app.is_read_only()})))
 }
 
 pub(crate) async fn on_mesh(State(app): State<App>) -> Result<Json<Value>, ViewError> {
@@ -91,8 +92,15 @@ pub(crate) async fn on_mesh(State(app): State<App>) -> Result<Json<Value>, ViewE
         "nowMs": now_ms(),
         "trustDomain": objects.world.mesh().trust_domain,
         "workloads": mesh::workloads(&objects.world),
+        "services": mesh::services(&objects.world),
+        "namespaces": mesh::namespaces(&objects.world),
         "sidecars": mesh::sidecars(&sidecars, &app.history().lock()),
     })))
+}
+
+/// The body of a request.
+pub(crate) fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, ViewError> {
+    read.map(|Json(body)| body).map_err(|error| ViewError::Question(error.body_text()))
 }
 
 fn one_minute() -> u64 {
@@ -100,5 +108,5 @@ fn one_minute() -> u64 {
 }
 
 /// What the history holds, in seconds.
-const MAX_RANGE: u64 = 6 * 3_600;
+pub(crate) const MAX_RANGE: u64 = 6 * 3_600;
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");

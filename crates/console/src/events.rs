@@ -1,19 +1,22 @@
 //! A graph that stays up to date: the whole first, then what changed, as server-sent events.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::collections::HashMap;
 
 use axum::{
     Extension,
     extract::{Query, State},
-    response::sse::{Event, Sse},
+    response::sse::Event,
 };
-use futures::Stream;
 use palisade_telemetry::history::{Graph, GraphEdge, Node};
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::GraphParameters, server::App};
+use crate::{
+    api::GraphParameters,
+    server::App,
+    stream::{Events, until_shutdown},
+};
 
 /// What changed since the event before.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -37,20 +40,13 @@ pub(crate) async fn on_events(
     State(app): State<App>,
     Extension(shutdown): Extension<CancellationToken>,
     Query(parameters): Query<GraphParameters>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Events {
     let live = Live { reports: app.reports(), app, parameters, shown: None, last: Instant::now() };
-    let changes = futures::stream::unfold(live, move |mut live| {
-        let shutdown = shutdown.clone();
-        async move {
-            let change = tokio::select! {
-                () = shutdown.cancelled() => return None,
-                change = live.next() => change,
-            };
-            let event = Event::default().event("graph").json_data(change);
-            Some((Ok(event.unwrap_or_default()), live))
-        }
+    let changes = futures::stream::unfold(live, async |mut live| {
+        let event = Event::default().event("graph").json_data(live.next().await);
+        Some((event.unwrap_or_default(), live))
     });
-    Sse::new(changes)
+    until_shutdown(changes, shutdown)
 }
 
 struct Live {

@@ -1,19 +1,30 @@
 //! The console: a web server for people who watch one mesh, its JSON API, and the pages built from `web/`.
 //!
 //! It asks for the mesh through one trait ([`MeshView`]) and keeps what sidecars report in memory
-//! ([`Console::record`]); it talks to nobody else. It changes nothing, and nothing secret is in its answers.
+//! ([`Console::feed`]); it talks to nobody else. It changes Istio's objects if somebody who is logged in asks for it,
+//! unless it is read-only, and nothing secret is in its answers.
 
+mod access;
 mod api;
 mod auth;
+mod calls;
+mod edit;
 mod events;
 mod guard;
+mod logs;
 mod mesh;
 mod pages;
+mod replay;
 mod server;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod view;
+mod workload;
 
 pub use auth::{Links, LoginLink};
-pub use server::{Console, DEFAULT_PORT};
-pub use view::{Answer, ConfigObject, MeshObjects, MeshView, Problem, Question, ViewError};
+pub use server::{Changes, Console, DEFAULT_PORT};
+pub use view::{
+    Answer, Applied, ConfigObject, Draft, Line, LogsOf, MeshObjects, MeshView, Problem, Question,
+    ViewError,
+};

@@ -1,5 +1,7 @@
 //! The workloads and sidecars of a mesh, as the console lists them.
 
+use std::collections::BTreeSet;
+
 use palisade_model::{World, has_sidecar, metadata_of};
 use palisade_policy::{Enforcement, PolicyRef};
 use palisade_telemetry::{CertificateState, ReportingWorkload, history::History};
@@ -20,6 +22,7 @@ pub(crate) struct WorkloadView {
     identity: Option<String>,
     sidecar: bool,
     phase: String,
+    containers: Vec<String>,
     address: Option<String>,
     ports: Vec<u16>,
     services: Vec<String>,
@@ -35,11 +38,17 @@ pub(crate) struct WorkloadView {
 /// A policy that applies.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PolicyView {
+pub(crate) struct PolicyView {
     /// `CUSTOM`, `DENY`, `ALLOW` or `AUDIT`.
     action: Value,
     policy: PolicyRef,
     dry_run: bool,
+}
+
+impl PolicyView {
+    pub(crate) fn at(&self) -> &PolicyRef {
+        &self.policy
+    }
 }
 
 /// A sidecar: what the control plane knows about it, and what it says about itself.
@@ -80,6 +89,7 @@ pub(crate) fn workloads(world: &World) -> Vec<WorkloadView> {
                 identity: world.identity(pod).filter(|_| has_sidecar(pod)).map(|it| it.to_string()),
                 sidecar: has_sidecar(pod),
                 phase: pod.status.phase.clone(),
+                containers: pod.spec.containers.iter().map(|it| it.name.clone()).collect(),
                 address: pod.status.pod_ip.map(|it| it.to_string()),
                 ports: arrival.ports(),
                 services: services.map(|service| service.metadata.name.clone()).collect(),
@@ -92,8 +102,73 @@ pub(crate) fn workloads(world: &World) -> Vec<WorkloadView> {
         .collect()
 }
 
+/// A service, and who is behind it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceView {
+    namespace: String,
+    name: String,
+    /// Port, and the workload's port that it leads to.
+    ports: Vec<ServicePort>,
+    /// Workloads behind it.
+    workloads: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServicePort {
+    port: u16,
+    name: String,
+    target: Option<u16>,
+}
+
+/// A namespace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NamespaceView {
+    name: String,
+    /// Whether its pods get sidecars, unless they say otherwise.
+    injected: bool,
+}
+
+pub(crate) fn services(world: &World) -> Vec<ServiceView> {
+    world
+        .services()
+        .map(|service| {
+            let first = world.behind(service).next();
+            let ports = service.spec.ports.iter().map(|port| ServicePort {
+                port: port.port,
+                name: port.name.clone(),
+                target: first.and_then(|pod| world.target(service, port.port, pod)),
+            });
+            let workloads: BTreeSet<String> =
+                world.behind(service).map(|pod| metadata_of(pod).workload).collect();
+            ServiceView {
+                namespace: service.metadata.namespace.clone(),
+                name: service.metadata.name.clone(),
+                ports: ports.collect(),
+                workloads: workloads.into_iter().collect(),
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn namespaces(world: &World) -> Vec<NamespaceView> {
+    world
+        .namespaces()
+        .map(|namespace| {
+            let labels = &namespace.metadata.labels;
+            let injected = match labels.get("istio-injection") {
+                Some(injection) => injection == "enabled",
+                None => labels.contains_key("istio.io/rev"),
+            };
+            NamespaceView { name: namespace.metadata.name.clone(), injected }
+        })
+        .collect()
+}
+
 /// CUSTOM, then DENY, then ALLOW; AUDIT decides nothing and comes last.
-fn policies(arrival: &palisade_model::Arrival<'_>) -> Vec<PolicyView> {
+pub(crate) fn policies(arrival: &palisade_model::Arrival<'_>) -> Vec<PolicyView> {
     let mut policies: Vec<PolicyView> = arrival
         .compiled()
         .applied()

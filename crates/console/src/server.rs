@@ -22,7 +22,7 @@ use palisade_telemetry::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::{
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api,
     auth::{Links, SESSION_LIFE},
-    events,
+    calls, edit, events,
     guard::{self, session},
-    pages,
+    logs, pages,
     view::{MeshObjects, MeshView, Shared, ViewError},
+    workload,
 };
 
 /// A console of one mesh.
@@ -52,6 +53,17 @@ pub(crate) struct App {
     /// Counts the reports that were taken in.
     reports: watch::Sender<u64>,
     objects: Arc<tokio::sync::Mutex<Option<Kept>>>,
+    changes: Changes,
+    log_readers: Arc<Semaphore>,
+}
+
+/// Whether the console may change the mesh.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Changes {
+    /// Whoever is logged in may apply Istio's objects.
+    Allowed,
+    /// Nobody may.
+    Refused,
 }
 
 /// What was read of the mesh, and when.
@@ -71,9 +83,9 @@ impl Console {
     ///
     /// # Errors
     /// When the listener has no address.
-    pub fn new(listener: TcpListener, view: impl MeshView) -> io::Result<Self> {
+    pub fn new(listener: TcpListener, view: impl MeshView, changes: Changes) -> io::Result<Self> {
         let links = Links::new(listener.local_addr()?);
-        Ok(Self { listener, app: App::new(links, Arc::new(view)) })
+        Ok(Self { listener, app: App::new(links, Arc::new(view), changes) })
     }
 
     /// Makes login links.
@@ -101,13 +113,15 @@ impl Console {
 }
 
 impl App {
-    pub(crate) fn new(links: Links, view: Shared) -> Self {
+    pub(crate) fn new(links: Links, view: Shared, changes: Changes) -> Self {
         Self {
             view,
             links,
             history: Arc::new(Mutex::new(History::new(HistoryLimits::default()))),
             reports: watch::Sender::default(),
             objects: Arc::default(),
+            changes,
+            log_readers: Arc::new(Semaphore::new(MAX_LOG_READERS)),
         }
     }
 
@@ -142,6 +156,20 @@ impl App {
 
     pub(crate) fn history(&self) -> &Mutex<History> {
         &self.history
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.changes == Changes::Refused
+    }
+
+    /// A place among those who read logs; none if there are too many.
+    pub(crate) fn log_reader(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.log_readers).try_acquire_owned().ok()
+    }
+
+    /// Forgets what was read of the mesh: it has been changed.
+    pub(crate) async fn forget_objects(&self) {
+        *self.objects.lock().await = None;
     }
 
     pub(crate) fn reports(&self) -> watch::Receiver<u64> {
@@ -196,6 +224,13 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("/api/explain", "post", post(api::on_explain)),
         ("/api/config", "get", get(api::on_config)),
         ("/api/mesh", "get", get(api::on_mesh)),
+        ("/api/workload", "get", get(workload::on_workload)),
+        ("/api/history", "get", get(workload::on_history)),
+        ("/api/sidecar-config", "get", get(workload::on_sidecar_config)),
+        ("/api/logs", "get", get(logs::on_logs)),
+        ("/api/calls", "get", get(calls::on_calls)),
+        ("/api/preview", "post", post(edit::on_preview)),
+        ("/api/apply", "post", post(edit::on_apply)),
         ("/api/logout", "post", post(on_logout)),
     ]
 }
@@ -241,3 +276,5 @@ pub(crate) fn now_ms() -> u64 {
 /// Port that a console listens on if it can: Kiali's.
 pub const DEFAULT_PORT: u16 = 20001;
 const OBJECTS_AGE: Duration = Duration::from_secs(2);
+/// Logs that are read at once.
+const MAX_LOG_READERS: usize = 16;

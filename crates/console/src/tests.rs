@@ -7,17 +7,22 @@ use axum::{
     body::Body,
     http::{Request, Response, StatusCode, header},
 };
+use futures::{StreamExt, stream::BoxStream};
 use http_body_util::BodyExt;
 use palisade_manifest::study;
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
-use palisade_telemetry::{FeedLine, RejectedHandshake, Report, ReportingWorkload, WorkloadReport};
+use palisade_telemetry::{
+    DecisionDestination, DecisionRecord, DecisionSource, Direction, FeedLine, RejectedHandshake,
+    Report, ReportingWorkload, WorkloadReport,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    ConfigObject, MeshObjects, MeshView, Question, ViewError,
+    Applied, Changes, ConfigObject, Draft, Line, LogsOf, MeshObjects, MeshView, Question,
+    ViewError,
     auth::Links,
     server::{App, routes},
     view::Answer,
@@ -76,10 +81,45 @@ impl MeshView for Manifests {
     }
 
     fn explain(&self, _: &World, question: &Question) -> Result<Explanation, ViewError> {
-        Err(ViewError::Question(format!("there is no `{}`", question.to)))
+        if question.to != "api.shop"
+            || question.headers.iter().any(|it| it.contains("authorization"))
+        {
+            return Err(ViewError::Question(format!("there is no `{}`", question.to)));
+        }
+        let verdict = if question.from == "shop/web" { "allow" } else { "deny" };
+        let answer = json!({"verdict": verdict, "sentence": "because", "layers": []});
+        Ok(serde_json::from_value(answer).unwrap())
+    }
+
+    fn sidecar_config<'a>(&'a self, _: &'a str, pod: &'a str) -> Answer<'a, Value> {
+        Box::pin(async move { Ok(json!({"workload": pod})) })
+    }
+
+    fn logs<'a>(&'a self, of: &'a LogsOf) -> Answer<'a, BoxStream<'static, Line>> {
+        let lines = [Ok(format!("hello from {}", of.container)), Ok("a\rline".to_owned())];
+        Box::pin(async { Ok(futures::stream::iter(lines).boxed()) })
+    }
+
+    fn draft<'a>(&'a self, yaml: &'a str) -> Answer<'a, Draft> {
+        let world = |policy: &str| {
+            let manifests = MANIFESTS.replace("spec: {}\n", policy);
+            World::of_manifests([&study("shop.yaml", &manifests)])
+        };
+        let draft = Draft {
+            before: world("spec: {}\n"),
+            after: world(yaml),
+            problems: Vec::new(),
+            kinds: vec!["AuthorizationPolicy".to_owned()],
+        };
+        Box::pin(async { Ok(draft) })
+    }
+
+    fn apply<'a>(&'a self, _: &'a str) -> Answer<'a, Applied> {
+        Box::pin(async { Ok(Applied { synced: 1, total: 1, generation: 9, ..Applied::default() }) })
     }
 }
 
+/// Somebody who looks at the console.
 struct Browser {
     app: App,
     router: Router,
@@ -89,13 +129,22 @@ struct Browser {
 impl Browser {
     /// Somebody who has not logged in.
     fn new() -> Self {
-        let app = App::new(Links::new(([127, 0, 0, 1], 20001).into()), Arc::new(Manifests));
+        Self::at_console(Changes::Allowed)
+    }
+
+    fn at_console(changes: Changes) -> Self {
+        let links = Links::new(([127, 0, 0, 1], 20001).into());
+        let app = App::new(links, Arc::new(Manifests), changes);
         let router = app.clone().router(CancellationToken::new());
         Self { app, router, cookie: String::new() }
     }
 
     async fn logged_in() -> Self {
-        let mut browser = Self::new();
+        Self::new().log_in().await
+    }
+
+    async fn log_in(self) -> Self {
+        let mut browser = self;
         let link = browser.app.links().mint().unwrap().to_string();
         let path = link.strip_prefix("http://127.0.0.1:20001").unwrap();
         let answer = browser.get(path).await;
@@ -214,7 +263,17 @@ async fn no_answer_holds_a_secret() {
     let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2VjcmV0";
     let question = json!({"from": "none", "to": "api.shop", "headers": [format!("authorization: Bearer {token}")]});
     let mut all = text(browser.post("/api/explain", OWN, &question.to_string()).await).await;
-    for path in ["/", "/api/openapi.json", "/api/graph", "/api/config", "/api/mesh"] {
+    let of = "namespace=shop&name=api";
+    for path in [
+        "/",
+        "/api/openapi.json",
+        "/api/graph",
+        "/api/config",
+        "/api/mesh",
+        &format!("/api/workload?{of}"),
+        &format!("/api/history?{of}&range=60"),
+        "/api/sidecar-config?namespace=shop&pod=api",
+    ] {
         all.push_str(&text(browser.get(path).await).await);
     }
     let session = browser.cookie.split_once('=').unwrap().1;
@@ -256,5 +315,140 @@ async fn what_sidecars_report_is_on_the_graph_and_in_the_list() {
         json!({
             "action": "ALLOW", "policy": {"namespace": "shop", "name": "closed"}, "dryRun": false,
         })
+    );
+}
+
+fn report(report: Report) -> FeedLine {
+    let workload = ReportingWorkload { namespace: "shop".to_owned(), pod: "api".to_owned() };
+    FeedLine::Report(Box::new(WorkloadReport { workload, report }))
+}
+
+fn get_of_web(path: &str) -> DecisionRecord {
+    DecisionRecord {
+        request_id: "a".to_owned(),
+        time: "2027-01-15T08:00:00.000Z".to_owned(),
+        direction: Direction::Inbound,
+        source: DecisionSource {
+            principal: Some("spiffe://cluster.local/ns/shop/sa/web".to_owned()),
+            address: "10.244.0.7".to_owned(),
+        },
+        destination: DecisionDestination { address: "10.244.0.5".to_owned(), port: 8080 },
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        verdict: "deny".to_owned(),
+        reason: "no_allow_matched".to_owned(),
+        policy: None,
+        generation: 4,
+        response_code: 403,
+    }
+}
+
+async fn json_of(answer: Response<Body>) -> Value {
+    serde_json::from_str(&text(answer).await).unwrap()
+}
+
+/// The data of the next server-sent event.
+async fn next_event(events: &mut Body) -> String {
+    let frame = events.frame().await.unwrap().unwrap().into_data().unwrap();
+    String::from_utf8(frame.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn calls_are_told_as_they_come_and_once() {
+    let browser = Browser::logged_in().await;
+    browser.app.record(report(Report { denials: vec![get_of_web("/a")], ..Report::default() }));
+    let mut events = browser.get("/api/calls").await.into_body();
+    let first = next_event(&mut events).await;
+    assert!(
+        first.starts_with("event: calls\ndata: [{") && first.contains("\"path\":\"/a\""),
+        "{first}"
+    );
+    assert!(first.contains("\"target\":{\"namespace\":\"shop\",\"workload\":\"api\""), "{first}");
+    browser.app.record(report(Report { denials: vec![get_of_web("/b")], ..Report::default() }));
+    let second = next_event(&mut events).await;
+    assert!(second.contains("\"/b\"") && !second.contains("\"/a\""), "{second}");
+    let mut later = browser.get("/api/calls?after=1").await.into_body();
+    assert!(!next_event(&mut later).await.contains("\"/a\""));
+}
+
+#[tokio::test]
+async fn each_caller_is_asked_about_at_each_port() {
+    let browser = Browser::logged_in().await;
+    let access = json_of(browser.get("/api/workload?namespace=shop&name=api").await).await;
+    let port = &access["ports"][0];
+    assert_eq!((port["port"].as_u64(), &port["mtls"]), (Some(8080), &json!("STRICT")));
+    assert_eq!(port["mtlsFrom"], json!({"namespace": "shop", "name": "default"}));
+    let callers: Vec<&str> =
+        port["callers"].as_array().unwrap().iter().filter_map(|it| it["from"].as_str()).collect();
+    assert_eq!(callers, ["shop/api", "any-other-namespace/any-other-account", "none"]);
+    assert_eq!(port["callers"][0]["answers"][0]["verdict"], "deny");
+    assert!(access["policies"][0]["words"][0].as_str().unwrap().contains("allows nothing"));
+    let none = browser.get("/api/workload?namespace=shop&name=nobody").await;
+    assert_eq!(none.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_draft_is_tried_on_the_calls_that_were_seen() {
+    let browser = Browser::logged_in().await;
+    let denials = vec![get_of_web("/a"), get_of_web("/b")];
+    browser.app.record(report(Report { denials, ..Report::default() }));
+    let preview = async |spec: &str| {
+        let body = json!({"yaml": spec}).to_string();
+        json_of(browser.post("/api/preview", OWN, &body).await).await["replay"].take()
+    };
+    let opened = preview("spec: {rules: [{to: [{operation: {paths: [/a]}}]}]}\n").await;
+    assert_eq!(opened["kinds"], 2);
+    let flips = opened["flips"].as_array().unwrap();
+    assert_eq!(flips.len(), 1, "{opened:#}");
+    assert_eq!(
+        (&flips[0]["path"], &flips[0]["before"], &flips[0]["after"]),
+        (&json!("/a"), &json!("deny"), &json!("allow"))
+    );
+    let same = preview("spec: {}\n").await;
+    assert!(same["flips"].as_array().unwrap().is_empty(), "{same:#}");
+    let asks = "spec: {rules: [{when: [{key: 'request.headers[x-a]', values: [b]}]}]}\n";
+    let unsure = preview(asks).await;
+    assert_eq!(unsure["unknown"].as_array().unwrap().len(), 2, "{unsure:#}");
+    assert!(unsure["flips"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn objects_are_applied_unless_they_were_changed_meanwhile() {
+    let browser = Browser::logged_in().await;
+    let of = |yaml: &str| {
+        let base = json!({"kind": "AuthorizationPolicy", "namespace": "shop", "name": "closed", "yaml": yaml});
+        json!({"yaml": "spec: {}\n", "base": base}).to_string()
+    };
+    let applied = browser.post("/api/apply", OWN, &of("spec: {}\n")).await;
+    assert_eq!(json_of(applied).await["synced"], 1);
+    let stale = browser.post("/api/apply", OWN, &of("spec: {action: DENY}\n")).await;
+    assert_eq!(stale.status(), StatusCode::CONFLICT);
+    let foreign = browser.post("/api/apply", "http://evil.example", &of("spec: {}\n")).await;
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+    let hidden = json!({"yaml": "jwks: (not shown)"}).to_string();
+    let hidden = browser.post("/api/apply", OWN, &hidden).await;
+    assert_eq!(hidden.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_read_only_console_changes_nothing() {
+    let browser = Browser::at_console(Changes::Refused).log_in().await;
+    let body = json!({"yaml": "spec: {}\n"}).to_string();
+    let refused = browser.post("/api/apply", OWN, &body).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(text(refused).await.contains("read-only"));
+    assert_eq!(browser.post("/api/preview", OWN, &body).await.status(), StatusCode::OK);
+    assert_eq!(json_of(browser.get("/api/config").await).await["readOnly"], true);
+}
+
+#[tokio::test]
+async fn logs_come_line_by_line_and_say_when_they_end() {
+    let browser = Browser::logged_in().await;
+    let logs = browser.get("/api/logs?namespace=shop&pod=api&container=app").await;
+    let all = text(logs).await;
+    assert_eq!(
+        all,
+        "event: line\ndata: hello from app\n\nevent: line\ndata: a line\n\n\
+         event: end\ndata: the container has ended\n\n"
     );
 }

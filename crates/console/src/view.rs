@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
+use futures::stream::BoxStream;
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
 use palisade_types::Diagnostic;
@@ -22,7 +23,22 @@ pub trait MeshView: Send + Sync + 'static {
     /// # Errors
     /// When the question makes no sense in this world.
     fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError>;
+
+    /// The configuration that the control plane has for the sidecar of a pod.
+    fn sidecar_config<'a>(&'a self, namespace: &'a str, pod: &'a str) -> Answer<'a, Value>;
+
+    /// What a container wrote last, and all that it will write.
+    fn logs<'a>(&'a self, of: &'a LogsOf) -> Answer<'a, BoxStream<'static, Line>>;
+
+    /// The mesh as it would be with objects that somebody is writing (YAML).
+    fn draft<'a>(&'a self, yaml: &'a str) -> Answer<'a, Draft>;
+
+    /// Applies objects (YAML) and waits until they are in force.
+    fn apply<'a>(&'a self, yaml: &'a str) -> Answer<'a, Applied>;
 }
+
+/// A line of a log.
+pub type Line = Result<String, String>;
 
 /// An answer that is on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ViewError>> + Send + 'a>>;
@@ -32,6 +48,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ViewError>> + Sen
 pub enum ViewError {
     /// The question is at fault.
     Question(String),
+    /// The mesh answered, and the answer is no.
+    No(String),
     /// The mesh can't be asked.
     Unavailable(String),
 }
@@ -123,6 +141,47 @@ pub struct Question {
     /// A connection that is not HTTP.
     #[serde(default)]
     pub tcp: bool,
+}
+
+/// Which container's log.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsOf {
+    /// Namespace.
+    pub namespace: String,
+    /// Pod.
+    pub pod: String,
+    /// Container; `istio-proxy` is the sidecar.
+    pub container: String,
+}
+
+/// Objects that were written and not applied.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The mesh as it is.
+    pub before: World,
+    /// The mesh as it would be.
+    pub after: World,
+    /// What `palisade check` says about the text.
+    pub problems: Vec<Problem>,
+    /// Kinds of the objects.
+    pub kinds: Vec<String>,
+}
+
+/// What became of applied objects.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// A line for each object, as `palisade apply` prints it.
+    pub lines: String,
+    /// Sidecars that have it in force.
+    pub synced: u64,
+    /// Sidecars concerned.
+    pub total: u64,
+    /// Generation in which it is in force.
+    pub generation: u64,
+    /// What is in force and yet not as whoever wrote it wants it.
+    pub warnings: Vec<String>,
 }
 
 /// A shared view.

@@ -4,9 +4,11 @@
 use std::{io, net::TcpListener, os::unix::net::UnixListener, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
+use futures::{StreamExt, stream::BoxStream};
 use palisade_cli::{Ask, CliError, Mesh, StateDir, Target};
 use palisade_console::{
-    Answer, ConfigObject, Console, Links, MeshObjects, MeshView, Question, ViewError,
+    Answer, Applied, Changes, ConfigObject, Console, Draft, Line, Links, LogsOf, MeshObjects,
+    MeshView, Question, ViewError,
 };
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
@@ -26,6 +28,7 @@ pub(crate) fn listen(port: Option<u16>) -> Result<TcpListener> {
 pub(crate) fn start(
     listener: TcpListener,
     state: &StateDir,
+    changes: Changes,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>> {
     let socket = links_socket(state).context("listen for `palisade console`")?;
@@ -34,7 +37,7 @@ pub(crate) fn start(
         kubeconfig: Some(state.component_kubeconfig("console")),
     };
     let serve = move || -> Result<()> {
-        crate::runtime()?.block_on(serve(listener, socket, &target, shutdown))
+        crate::runtime()?.block_on(serve(listener, socket, &target, changes, shutdown))
     };
     let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
         if let Err(error) = serve() {
@@ -59,10 +62,11 @@ async fn serve(
     listener: TcpListener,
     socket: UnixListener,
     target: &Target,
+    changes: Changes,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mesh = Mesh::connect(target).await?;
-    let console = Console::new(listener, View(mesh.clone()))?;
+    let console = Console::new(listener, View(mesh.clone()), changes)?;
     let (links, feed) = (console.links(), console.feed());
     tokio::select! {
         done = console.serve(shutdown) => Ok(done?),
@@ -144,10 +148,58 @@ impl MeshView for View {
         let explained = explained.map_err(|error| ViewError::Question(error.to_string()))?;
         Ok(explained.explanation)
     }
+
+    fn sidecar_config<'a>(&'a self, namespace: &'a str, pod: &'a str) -> Answer<'a, Value> {
+        Box::pin(async move {
+            self.0.sidecar_config(namespace, pod).await.map_err(|it| unavailable(&it))
+        })
+    }
+
+    fn logs<'a>(&'a self, of: &'a LogsOf) -> Answer<'a, BoxStream<'static, Line>> {
+        let LogsOf { namespace, pod, container } = of;
+        Box::pin(async move {
+            let lines = self.0.follow_logs(namespace, pod, container, LOG_LINES).await;
+            let lines = lines.map_err(|error| unavailable(&error))?;
+            Ok(lines.map(|line| line.map_err(|error| error.to_string())).boxed())
+        })
+    }
+
+    fn draft<'a>(&'a self, yaml: &'a str) -> Answer<'a, Draft> {
+        Box::pin(async move {
+            let draft = palisade_cli::draft(&self.0, yaml).await.map_err(|it| unavailable(&it))?;
+            Ok(Draft {
+                before: draft.before,
+                after: draft.after,
+                problems: draft.problems.iter().map(Into::into).collect(),
+                kinds: draft.kinds,
+            })
+        })
+    }
+
+    fn apply<'a>(&'a self, yaml: &'a str) -> Answer<'a, Applied> {
+        Box::pin(async move {
+            let applied = palisade_cli::apply_text(&self.0, yaml, IN_FORCE_WITHIN).await;
+            let applied = applied.map_err(|error| unavailable(&error))?;
+            let number = |key: &str| applied.answer[key].as_u64().unwrap_or_default();
+            Ok(Applied {
+                synced: number("synced"),
+                total: number("total"),
+                generation: number("generation"),
+                lines: applied.lines,
+                warnings: applied.warnings,
+            })
+        })
+    }
 }
 
 fn unavailable(error: &CliError) -> ViewError {
-    ViewError::Unavailable(error.to_string())
+    match error {
+        CliError::No(why) => ViewError::No(why.clone()),
+        error => ViewError::Unavailable(error.to_string()),
+    }
 }
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// Lines of the past that a log begins with.
+const LOG_LINES: i64 = 200;
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(30);

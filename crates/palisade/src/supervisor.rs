@@ -54,6 +54,9 @@ pub(crate) struct SupervisorArgs {
     /// Port of the console on the host's loopback; without it 20001, or a free one if that is taken.
     #[arg(long)]
     pub(crate) console_port: Option<u16>,
+    /// Whether the console refuses to change the mesh.
+    #[arg(long)]
+    pub(crate) console_read_only: bool,
     /// Lifetime of workload certificates in seconds.
     #[arg(long)]
     pub(crate) svid_ttl: u64,
@@ -96,6 +99,9 @@ impl SupervisorArgs {
         }
         if let Some(port) = self.console_port {
             option("--console-port", port.to_string().into());
+        }
+        if self.console_read_only {
+            line.push("--console-read-only".into());
         }
         if self.verbose {
             line.push("--verbose".into());
@@ -214,7 +220,11 @@ impl Mesh {
         let serving = tokio::spawn(async move { api.serve(listeners, until).await });
         metrics::serve(self.metrics, &state, self.shutdown.clone())?;
         stages.reached(Stage::Api(port))?;
-        let console = console::start(self.console, &state, self.shutdown.clone())?;
+        let changes = match self.args.console_read_only {
+            true => palisade_console::Changes::Refused,
+            false => palisade_console::Changes::Allowed,
+        };
+        let console = console::start(self.console, &state, changes, self.shutdown.clone())?;
 
         let controllers = state.component_kubeconfig("controllers");
         let controllers_shutdown = self.shutdown.clone();

@@ -194,6 +194,7 @@ fn launch(
         api_port: args.api_port,
         metrics_port: args.metrics_port,
         console_port: args.console_port,
+        console_read_only: args.console_read_only,
         svid_ttl: args.svid_ttl.as_secs(),
         egress: args.egress,
         verbose: args.verbose,

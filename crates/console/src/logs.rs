@@ -1,0 +1,46 @@
+//! What containers write, live.
+
+use axum::{
+    Extension,
+    extract::{Query, State},
+    response::sse::Event,
+};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    server::App,
+    stream::{Events, until_shutdown},
+    view::{Line, LogsOf, ViewError},
+};
+
+/// Events `line`; the last is `end`, with the cause.
+pub(crate) async fn on_logs(
+    State(app): State<App>,
+    Extension(shutdown): Extension<CancellationToken>,
+    Query(of): Query<LogsOf>,
+) -> Result<Events, ViewError> {
+    let place = app.log_reader().ok_or_else(|| {
+        ViewError::No("too many logs are read at once: close another page".to_owned())
+    })?;
+    let lines = app.view().logs(&of).await?;
+    let end = futures::stream::iter([Err("the container has ended".to_owned())]);
+    let events = lines.chain(end).map(move |line| {
+        let _held = &place;
+        event(line)
+    });
+    Ok(until_shutdown(events, shutdown))
+}
+
+fn event(line: Line) -> Event {
+    match line {
+        Ok(mut line) => {
+            line.truncate(line.floor_char_boundary(MAX_LINE));
+            Event::default().event("line").data(line.replace(['\r', '\n'], " "))
+        }
+        Err(why) => Event::default().event("end").data(why.replace(['\r', '\n'], " ")),
+    }
+}
+
+/// Bytes of a line that are shown.
+const MAX_LINE: usize = 8 * 1024;

@@ -1,0 +1,191 @@
+//! Which of the calls that were seen lately a draft would treat otherwise. Both answers come from the engine; what
+//! a record does not tell is bounded from both sides, and where that leaves two answers, neither is given.
+
+use std::collections::HashMap;
+
+use palisade_model::{Arrival, Call, Request, World};
+use palisade_policy::{
+    Verdict,
+    explain::{Explanation, LayerName},
+};
+use palisade_telemetry::{
+    DecisionRecord, ReportingWorkload,
+    history::{Directory, KnownCall},
+};
+use serde::Serialize;
+
+use crate::{calls::Party, view::Draft};
+
+/// What a draft would change.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Replayed {
+    /// Kinds of calls that were replayed.
+    kinds: usize,
+    /// Those of which the answer is another one.
+    flips: Vec<Flip>,
+    /// Those of which no answer can be given.
+    unknown: Vec<Unknown>,
+}
+
+/// A kind of call.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kind {
+    source: Option<Party>,
+    principal: Option<String>,
+    address: String,
+    target: Option<Party>,
+    port: u16,
+    method: String,
+    path: String,
+    /// How often it was told of.
+    seen: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Flip {
+    #[serde(flatten)]
+    kind: Kind,
+    before: Verdict,
+    after: Verdict,
+    /// Why, afterwards.
+    sentence: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Unknown {
+    #[serde(flatten)]
+    kind: Kind,
+    why: &'static str,
+}
+
+/// A mesh, and its bounds.
+struct Bounds {
+    world: World,
+    best: World,
+    worst: World,
+}
+
+impl Bounds {
+    fn new(world: World) -> Self {
+        Self { best: world.at_best(), worst: world.at_worst(), world }
+    }
+
+    fn at(&self, pod: &ReportingWorkload) -> Option<[Arrival<'_>; 3]> {
+        let Self { world, best, worst } = self;
+        Some([arrival(world, pod)?, arrival(best, pod)?, arrival(worst, pod)?])
+    }
+}
+
+fn arrival<'a>(world: &'a World, pod: &ReportingWorkload) -> Option<Arrival<'a>> {
+    Some(world.arrival(world.pod(&pod.pod, &pod.namespace)?))
+}
+
+/// What is said about a call.
+enum Answer {
+    Sure(Explanation),
+    Unsure(&'static str),
+}
+
+/// Replays kinds of calls. It takes a while: not for a thread that serves others.
+pub(crate) fn replay(draft: Draft, calls: &[KnownCall], directory: &Directory) -> Replayed {
+    let (before, after) = (Bounds::new(draft.before), Bounds::new(draft.after));
+    let mut by_pod: HashMap<&ReportingWorkload, Vec<&KnownCall>> = HashMap::new();
+    for call in calls {
+        by_pod.entry(&call.last.pod).or_default().push(call);
+    }
+    let mut replayed = Replayed::default();
+    for (pod, calls) in by_pod {
+        let (Some(before), Some(after)) = (before.at(pod), after.at(pod)) else { continue };
+        let same = before[0].enforces_as(&after[0]);
+        for known in calls {
+            replayed.kinds += 1;
+            if !same {
+                replayed.compare(known, &before, &after, directory);
+            }
+        }
+    }
+    replayed.flips.sort_by_key(|flip| std::cmp::Reverse(flip.kind.seen));
+    replayed.unknown.sort_by_key(|unknown| std::cmp::Reverse(unknown.kind.seen));
+    replayed
+}
+
+impl Replayed {
+    fn compare(
+        &mut self,
+        known: &KnownCall,
+        before: &[Arrival<'_>; 3],
+        after: &[Arrival<'_>; 3],
+        directory: &Directory,
+    ) {
+        let record = &known.last.call;
+        let why = match (answer(record, before), answer(record, after)) {
+            (Answer::Sure(before), Answer::Sure(after)) if before.verdict == after.verdict => {
+                return;
+            }
+            (Answer::Sure(before), Answer::Sure(after)) => {
+                let (before, sentence) = (before.verdict, after.sentence);
+                let after = after.verdict;
+                let kind = Kind::of(known, directory);
+                return self.flips.push(Flip { kind, before, after, sentence });
+            }
+            (Answer::Unsure(why), _) | (_, Answer::Unsure(why)) => why,
+        };
+        self.unknown.push(Unknown { kind: Kind::of(known, directory), why });
+    }
+}
+
+fn answer(record: &DecisionRecord, [real, best, worst]: &[Arrival<'_>; 3]) -> Answer {
+    if real.asks_others() {
+        return Answer::Unsure("an external authorizer is asked (CUSTOM)");
+    }
+    if real.authenticates() {
+        return Answer::Unsure(
+            "it may carry a token, which records leave out (RequestAuthentication)",
+        );
+    }
+    let Some(call) = call(record) else { return Answer::Unsure("its record can't be read") };
+    let explained = real.explain(&call);
+    // Of a connection that was refused before it said anything, what it would have said is not known.
+    if record.verdict == "refuse" {
+        let is_refused = explained.refused_by == Some(LayerName::Mtls);
+        return match is_refused {
+            true => Answer::Sure(explained),
+            false => Answer::Unsure("the connection was refused before it said what it wants"),
+        };
+    }
+    match best.explain(&call).verdict == worst.explain(&call).verdict {
+        true => Answer::Sure(explained),
+        false => Answer::Unsure("a rule asks for a header, host or token, which records leave out"),
+    }
+}
+
+fn call(record: &DecisionRecord) -> Option<Call> {
+    let request =
+        Request { method: record.method.clone(), path: record.path.clone(), ..Request::default() };
+    Some(Call {
+        identities: record.source.principal.clone().into_iter().collect(),
+        source_ip: record.source.address.parse().ok()?,
+        port: record.destination.port,
+        request: (!record.method.is_empty()).then_some(request),
+    })
+}
+
+impl Kind {
+    fn of(known: &KnownCall, directory: &Directory) -> Self {
+        let record = &known.last.call;
+        Self {
+            source: Party::at(&record.source.address, directory),
+            principal: record.source.principal.clone(),
+            address: record.source.address.clone(),
+            target: Party::of(&known.last.pod, directory),
+            port: record.destination.port,
+            method: record.method.clone(),
+            path: record.path.clone(),
+            seen: known.seen,
+        }
+    }
+}
