@@ -73,6 +73,87 @@ try {
   check('three sidecars have their configuration in force', (await page.getByText('✓ in force').count()) === 3);
   check('their certificates are shown', (await page.locator('progress').count()) === 3);
   await look(session, 'mesh');
+
+  await page.goto(`${origin}/workloads`);
+  const listed = (name) => page.locator('main tbody tr').filter({ hasText: name });
+  await listed('backend').getByText('healthy').waitFor({ timeout: 15_000 });
+  check('denials do not make the backend look ill', /healthy/.test(await listed('backend').innerText()) && /blocked/.test(await listed('backend').innerText()));
+  await look(session, 'workloads');
+  await listed('backend').getByRole('link').first().press('Enter');
+  await page.getByRole('heading', { name: 'Identity' }).waitFor({ timeout: 10_000 });
+  await page.locator('.serial').filter({ hasText: /[0-9a-f]{8}/ }).first().waitFor({ timeout: 15_000 });
+  const overview = await page.locator('main').innerText();
+  check('the workload has its identity', overview.includes('ns/poc-mesh/sa/backend-sa'));
+  check('it says which PeerAuthentication decides', /STRICT by default/.test(overview));
+  check('it says when the certificate is renewed', /in about \d+ h/.test(overview));
+  await look(session, 'workload');
+
+  await page.getByRole('tab', { name: 'Overview' }).press('ArrowRight');
+  const matrix = page.locator('table.access').first();
+  await matrix.waitFor({ timeout: 15_000 });
+  const cells = async (caller) => (await matrix.locator('tbody tr').filter({ hasText: caller }).innerText()).replaceAll(/\s+/g, ' ');
+  check(`frontend may read: ${await cells('frontend-sa')}`, (await cells('frontend-sa')).includes('allowed'));
+  check('payments may nothing', !(await cells('payments-sa')).includes('allowed'));
+  check('plaintext may nothing', !(await cells('plaintext')).includes('allowed'));
+  await look(session, 'workload-access');
+
+  await page.getByRole('tab', { name: 'Metrics' }).click();
+  await page.locator('.chart canvas').nth(3).waitFor({ timeout: 10_000 });
+  await page.locator('.chart .legend li').filter({ hasText: 'denied: at most' }).first().waitFor({ timeout: 10_000 });
+  check('charts tell of denials', true);
+  await look(session, 'workload-metrics');
+
+  await page.getByRole('tab', { name: 'Logs' }).click();
+  await page.getByLabel('Container').selectOption('istio-proxy');
+  await page.locator('pre.log').filter({ hasText: '/api/orders' }).waitFor({ timeout: 15_000 });
+  check("the sidecar's log is shown", true);
+  await look(session, 'workload-logs');
+
+  await page.getByRole('tab', { name: 'Configuration' }).click();
+  await page.locator('pre.log').filter({ hasText: 'backend-deny-payments-example' }).waitFor({ timeout: 10_000 });
+  check('the configuration in force is told', /Generation \d+ is in force/.test(await page.locator('main').innerText()));
+  await look(session, 'workload-config');
+  await page.getByRole('tab', { name: 'Traffic' }).click();
+  await page.getByRole('heading', { name: /Inbound/ }).waitFor();
+  await look(session, 'workload-traffic');
+
+  await page.goto(`${origin}/services`);
+  await listed('backend').first().waitFor({ timeout: 10_000 });
+  await look(session, 'services');
+  await listed('backend').first().getByRole('link').first().click();
+  await page.getByRole('heading', { name: 'Behind it' }).waitFor();
+  await look(session, 'service');
+  await page.goto(`${origin}/namespaces`);
+  await listed('poc-mesh').first().waitFor({ timeout: 10_000 });
+  await look(session, 'namespaces');
+
+  await page.goto(`${origin}/traffic`);
+  await page.locator('.calls-table tbody tr.denied').first().waitFor({ timeout: 15_000 });
+  check('the tap has all verdicts', (await page.locator('.calls-table tr.refused').count()) > 0 && (await page.locator('.calls-table tr.allowed').count()) > 0);
+  await look(session, 'traffic');
+  await page.getByLabel('Verdict').selectOption('denied');
+  await page.locator('.calls-table tbody tr.allowed').first().waitFor({ state: 'detached' });
+  await page.getByLabel('Workload').fill('payments');
+  await page.locator('.calls-table tbody tr').filter({ hasText: 'payments' }).first().getByRole('link', { name: 'Explain' }).click();
+  await page.locator('.big.denied').waitFor({ timeout: 10_000 });
+  check('a call leads to its explanation', (await page.locator('.answer').innerText()).includes('backend-deny-payments-example'));
+
+  await page.goto(`${origin}/istio?object=AuthorizationPolicy/poc-mesh/backend-allow-frontend-read`);
+  await page.getByRole('button', { name: 'Edit' }).click();
+  const editor = page.getByLabel('YAML', { exact: true });
+  const yaml = await editor.inputValue();
+  await editor.fill(yaml.replace('action: ALLOW', 'action: ALOW'));
+  await page.locator('.problem.error').waitFor({ timeout: 10_000 });
+  check('a mistake is marked at its line', (await page.locator('.editor li.error').count()) === 1);
+  check('and can not be applied', await page.getByRole('button', { name: 'Apply' }).isDisabled());
+  await editor.fill(yaml.replace('sa/frontend-sa', 'sa/nobody-sa'));
+  await page.locator('.flips tbody tr').filter({ hasText: 'frontend' }).first().waitFor({ timeout: 15_000 });
+  check('the preview shows that frontend would be denied', /allowed\s+denied/.test(await page.locator('.flips tbody tr').filter({ hasText: 'frontend' }).first().innerText()));
+  await page.locator('.edit .tag').filter({ hasText: 'would be denied' }).first().waitFor({ timeout: 15_000 });
+  await look(session, 'edit');
+  await page.getByRole('button', { name: 'Apply' }).click();
+  await page.locator('.outcome').filter({ hasText: /In force in (\d+)\/\1 sidecars/ }).waitFor({ timeout: 30_000 });
+  check('the change is in force in the sidecar concerned', true);
 } finally {
   await browser.close();
 }

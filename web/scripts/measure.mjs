@@ -19,7 +19,9 @@ visit('index.html');
 const size = (file) => gzipSync(readFileSync(new URL(file, dist))).length;
 const all = readdirSync(dist, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile() && !entry.parentPath.includes('.vite'))
-  .map((entry) => `${entry.parentPath}/${entry.name}`.slice(dist.pathname.length).replace(/^\//, ''));
+  .map((entry) => `${entry.parentPath}/${entry.name}`.slice(dist.pathname.length).replace(/^\//, ''))
+  // Passed on with the pages, and loaded by none.
+  .filter((file) => file !== 'licenses.txt');
 const sum = (files) => files.reduce((total, file) => total + size(file), 0);
 const before = sum([...first]);
 const later = sum(all.filter((file) => !first.has(file)));

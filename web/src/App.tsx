@@ -5,10 +5,18 @@ import { Empty, Link } from './lib/Parts';
 import { useAddress } from './lib/router';
 import { ConfigPage } from './pages/Config';
 import { MeshPage } from './pages/Mesh';
+import { NamespacesPage } from './pages/Namespaces';
 import { PolicyPage } from './pages/Policy';
+import { ServicesPage } from './pages/Services';
+import { TrafficPage } from './pages/Traffic';
+import { WorkloadsPage } from './pages/Workloads';
 
 const PAGES = [
   { path: '/graph', name: 'Graph', Page: GraphPage },
+  { path: '/traffic', name: 'Traffic', Page: TrafficPage },
+  { path: '/namespaces', name: 'Namespaces', Page: NamespacesPage },
+  { path: '/workloads', name: 'Workloads', Page: WorkloadsPage },
+  { path: '/services', name: 'Services', Page: ServicesPage },
   { path: '/istio', name: 'Istio Config', Page: ConfigPage },
   { path: '/policy', name: 'Policy tester', Page: PolicyPage },
   { path: '/mesh', name: 'Mesh', Page: MeshPage },
@@ -25,7 +33,8 @@ function firstTheme(): Theme {
 export function App() {
   const { pathname } = useAddress();
   const [theme, setTheme] = useState(firstTheme);
-  const here = PAGES.find(({ path }) => path === (pathname === '/' ? '/graph' : pathname));
+  const shown = pathname === '/' ? '/graph' : pathname;
+  const here = PAGES.find(({ path }) => shown === path || shown.startsWith(`${path}/`));
   useEffect(() => {
     document.documentElement.dataset.theme = theme;
   }, [theme]);

@@ -91,16 +91,93 @@ fn only_a_link_logs_in_and_then_the_api_tells_what_happened() {
     });
 }
 
+/// Looks at the console of a mesh with a real browser.
+fn look(mesh: &Mesh, script: &str) {
+    let run = Run::new(
+        Command::new("node")
+            .arg(repository().join("web/e2e").join(script))
+            .env("LINK", link(mesh))
+            .env("OUT", repository().join("target/console"))
+            .env("PALISADE", BINARY)
+            .env("STATE", mesh.state()),
+    );
+    assert!(run.code == 0, "{run}\n(the pages and the browser come with `make pages tools`)");
+}
+
 #[test]
 fn a_person_sees_who_calls_whom_what_was_refused_and_why() {
     let mesh = mesh();
     traffic(&mesh);
-    let shots = repository().join("target/console");
-    let run = Run::new(
-        Command::new("node")
-            .arg(repository().join("web/e2e/run.mjs"))
-            .env("LINK", link(&mesh))
-            .env("OUT", &shots),
-    );
-    assert!(run.code == 0, "{run}\n(the pages and the browser come with `make pages tools`)");
+    look(&mesh, "run.mjs");
+}
+
+/// A pod with a sidecar and an identity that no policy names.
+const TEST: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: test, namespace: default, labels: {app: test}}
+spec:
+  containers:
+  - {name: test, image: "wbitt/network-multitool:extra"}
+"#;
+
+#[test]
+fn the_lab_is_on_the_graph_and_a_policy_can_be_changed_with_a_preview() {
+    let lab =
+        |file: &str| repository().join("examples/mtls-authz-lab").join(file).display().to_string();
+    let (namespace, apps) = (lab("00-namespace.yaml"), lab("10-apps.yaml"));
+    let args = [namespace.as_str(), apps.as_str(), "--console-port", "0"];
+    let mesh = Mesh::with(BINARY).args(args).start();
+    for name in ["frontend", "backend"] {
+        mesh.kubectl(&["create", "sa", &format!("{name}-sa")]).ok();
+        mesh.kubectl(&["set", "serviceaccount", "deploy", name, &format!("{name}-sa")]).ok();
+    }
+    for name in ["frontend", "backend"] {
+        mesh.kubectl(&["rollout", "status", &format!("deploy/{name}"), "--timeout=60s"]).ok();
+    }
+    mesh.kubectl_apply(TEST).ok();
+    mesh.kubectl(&["apply", "-f", &lab("intruder.yaml")]).ok();
+    mesh.kubectl(&["wait", "--for=condition=Ready", "pod/test", "pod/intruder", "--timeout=60s"])
+        .ok();
+    let policies = ["20-strict.yaml", "30-deny-all.yaml", "40-allow-frontend.yaml"].map(lab);
+    let mut line = vec!["apply", "--wait"];
+    line.extend(policies.iter().map(String::as_str));
+    mesh.palisade(&line).ok();
+    look(&mesh, "lab.mjs");
+}
+
+#[test]
+fn a_read_only_console_refuses_to_change_the_mesh_and_traffic_is_followed() {
+    let manifests = repository().join("examples/poc-mesh/manifests").display().to_string();
+    let args = [manifests.as_str(), "--console-port", "0", "--console-read-only"];
+    let mesh = Mesh::with(BINARY).args(args).start();
+    let directory = tempfile::tempdir().unwrap();
+    let jar = directory.path().join("jar");
+    let link = link(&mesh);
+    let origin = link.split("/login").next().unwrap().to_owned();
+    ask(&jar, &link);
+    assert!(ask(&jar, &format!("{origin}/api/config")).contains("\"readOnly\":true"));
+    let jar = jar.display().to_string();
+    let url = format!("{origin}/api/apply");
+    let body = r#"{"yaml": "kind: AuthorizationPolicy"}"#;
+    let header = format!("origin: {origin}");
+    let post =
+        ["-sS", "-m", "10", "-b", &jar, "-H", &header, "-H", "content-type: application/json"];
+    let refused = Run::new(Command::new("curl").args(post).args(["-d", body, &url])).ok();
+    assert!(refused.contains("read-only"), "{refused}");
+
+    let follow = std::thread::scope(|scope| {
+        let follow = scope.spawn(|| mesh.palisade(&["traffic", "-n", "poc-mesh", "--for", "8s"]));
+        traffic(&mesh);
+        follow.join().unwrap()
+    });
+    let lines = follow.ok();
+    for words in [
+        ["frontend.poc-mesh", "allowed"],
+        ["payments.poc-mesh", "denied"],
+        ["plaintext", "refused"],
+    ] {
+        let found = lines.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in one line of\n{lines}");
+    }
 }

@@ -17,11 +17,13 @@ import {
   type Node,
   type NodeProps,
 } from '@xyflow/react';
-import { memo, useEffect, useMemo, useState } from 'react';
+import { memo, useEffect, useMemo, useRef, useState } from 'react';
 
 import type { Graph, GraphEdge, GraphNode } from '../lib/types';
 import { BlockedIcon, LockIcon } from './Icons';
-import { layout, route, shape, type Layout, type Point } from './layout';
+import { LARGE, layout, shape } from './layout';
+import { edgeAt, linesOf, ManyEdges } from './ManyEdges';
+import { route, type Layout, type Point } from './route';
 import { label, lockText, sentence, title, type LabelOptions } from './text';
 
 export interface CanvasProps {
@@ -30,6 +32,9 @@ export interface CanvasProps {
   selected: string;
   found: Set<string>;
   onSelect: (id: string) => void;
+  onLayout?: (places: Layout) => void;
+  /// Whether dots run along the calls.
+  moving?: boolean;
 }
 
 interface NodeData extends Record<string, unknown> {
@@ -46,6 +51,7 @@ interface EdgeData extends Record<string, unknown> {
   via: Point;
   end: Point;
   found: boolean;
+  moving: boolean;
   onSelect: (id: string) => void;
 }
 
@@ -92,7 +98,7 @@ const NamespaceBox = memo(function NamespaceBox({ data }: NodeProps<Node<{ name:
 /// A call. What was blocked ends in a cap before its target.
 const CallEdge = memo(function CallEdge({ data, selected }: EdgeProps<Edge<EdgeData>>) {
   if (!data) return null;
-  const { edge, lines, text, path, via, end, found } = data;
+  const { edge, lines, text, path, via, end, found, moving } = data;
   const blocked = edge.verdict !== 'allowed';
   const failing = edge.traffic.errorPercent >= 10 ? 'failing' : edge.traffic.errors > 0 ? 'degraded' : 'fine';
   const names = `call ${edge.verdict} ${failing}${selected ? ' selected' : ''}${found ? ' found' : ''}`;
@@ -100,6 +106,7 @@ const CallEdge = memo(function CallEdge({ data, selected }: EdgeProps<Edge<EdgeD
     <g className={names}>
       <title>{text}</title>
       <BaseEdge path={path} interactionWidth={18} {...(blocked ? {} : { markerEnd: `url(#arrow-${failing})` })} />
+      {moving && edge.traffic.count > 0 && <path className="dots" d={path} style={{ animationDuration: `${pace(edge.traffic.rate)}s` }} />}
       {blocked && (
         <g className="cap" transform={`translate(${end.x}, ${end.y})`}>
           <circle r="9" />
@@ -124,11 +131,31 @@ const CallEdge = memo(function CallEdge({ data, selected }: EdgeProps<Edge<EdgeD
   );
 });
 
+/// Seconds that a dot takes for its step: the busier, the faster.
+function pace(rate: number): number {
+  return Number((2 / Math.sqrt(Math.max(0.25, Math.min(100, rate)))).toFixed(2));
+}
+
 const FIT = { padding: 0.08, maxZoom: 1.15 };
 const NODE_TYPES = { call: GraphNodeView, namespace: NamespaceBox };
 const EDGE_TYPES = { call: CallEdge };
 
-function flowNodes({ graph, selected, found }: CanvasProps, places: Layout): Node[] {
+function isSame(one: Node<NodeData>, other: Node<NodeData>): boolean {
+  return (
+    one.data.node === other.data.node &&
+    one.data.blocked === other.data.blocked &&
+    one.data.found === other.data.found &&
+    one.selected === other.selected &&
+    one.position.x === other.position.x &&
+    one.position.y === other.position.y &&
+    one.width === other.width
+  );
+}
+
+/// Nodes as they were drawn: one that is still the same stays the same object, and is not drawn again.
+type Drawn = Map<string, Node<NodeData>>;
+
+function flowNodes({ graph, selected, found }: CanvasProps, places: Layout, drawn: Drawn): Node[] {
   const blocked = new Map<string, number>();
   for (const edge of graph.edges) {
     if (edge.verdict === 'allowed') continue;
@@ -149,12 +176,16 @@ function flowNodes({ graph, selected, found }: CanvasProps, places: Layout): Nod
     if (!box) return [];
     const data: NodeData = { node, blocked: blocked.get(node.id) ?? 0, found: found.has(node.id) };
     const { x, y, width, height } = box;
-    return [{ id: node.id, type: 'call', position: { x, y }, width, height, data, selected: selected === node.id }];
+    const fresh = { id: node.id, type: 'call', position: { x, y }, width, height, data, selected: selected === node.id };
+    const old = drawn.get(node.id);
+    if (old && isSame(old, fresh)) return [old];
+    drawn.set(node.id, fresh);
+    return [fresh];
   });
   return [...boxes, ...nodes];
 }
 
-function flowEdges({ graph, options, selected, found, onSelect }: CanvasProps, places: Layout): Edge<EdgeData>[] {
+function flowEdges({ graph, options, selected, found, onSelect, moving = false }: CanvasProps, places: Layout): Edge<EdgeData>[] {
   const byId = new Map(graph.nodes.map((node) => [node.id, node]));
   return graph.edges.flatMap((edge) => {
     const [from, via, to] = [places.nodes.get(edge.source), places.labels.get(edge.id), places.nodes.get(edge.target)];
@@ -167,6 +198,7 @@ function flowEdges({ graph, options, selected, found, onSelect }: CanvasProps, p
       lines: label(edge, options),
       text: sentence(edge, byId.get(source), byId.get(target)),
       found: found.has(id),
+      moving,
       onSelect,
     };
     return [{ id, type: 'call', source, target, data, selected: selected === id }];
@@ -188,16 +220,19 @@ function Arrows() {
 }
 
 function Flow(props: CanvasProps) {
-  const { graph, onSelect } = props;
+  const { graph, onSelect, onLayout } = props;
   const [places, setPlaces] = useState<Layout | null>(null);
-  const { fitView } = useReactFlow();
+  const drawn = useRef<Drawn>(new Map());
+  const { fitView, screenToFlowPosition } = useReactFlow();
   const form = shape(graph.nodes, graph.edges);
   useEffect(() => {
     let stale = false;
     layout(graph.nodes, graph.edges).then(
       (found) => {
         if (stale) return;
+        drawn.current.clear();
         setPlaces(found);
+        onLayout?.(found);
         requestAnimationFrame(() => void fitView(FIT));
       },
       (error: unknown) => console.error('layout', error),
@@ -212,8 +247,9 @@ function Flow(props: CanvasProps) {
   useEffect(() => {
     if (width > 0) void fitView(FIT);
   }, [width, fitView]);
-  const nodes = useMemo(() => (places ? flowNodes(props, places) : []), [props, places]);
-  const edges = useMemo(() => (places ? flowEdges(props, places) : []), [props, places]);
+  const nodes = useMemo(() => (places ? flowNodes(props, places, drawn.current) : []), [props, places]);
+  const large = graph.edges.length > LARGE;
+  const edges = useMemo(() => (places && !large ? flowEdges(props, places) : []), [props, places, large]);
   return (
     <ReactFlow
       nodes={nodes}
@@ -226,12 +262,13 @@ function Flow(props: CanvasProps) {
       edgesFocusable={false}
       minZoom={0.1}
       maxZoom={2}
-      onlyRenderVisibleElements={graph.edges.length > 300}
+      onlyRenderVisibleElements={large}
       proOptions={{ hideAttribution: false }}
       onNodeClick={(_, node) => node.type === 'call' && onSelect(node.id)}
       onEdgeClick={(_, edge) => onSelect(edge.id)}
-      onPaneClick={() => onSelect('')}
+      onPaneClick={(event) => onSelect(large && places ? edgeAt(linesOf(graph, places), screenToFlowPosition({ x: event.clientX, y: event.clientY })) : '')}
     >
+      {large && places && <ManyEdges graph={graph} places={places} options={props.options} selected={props.selected} found={props.found} />}
       <Controls showInteractive={false} />
     </ReactFlow>
   );

@@ -38,6 +38,7 @@ export function EdgeTable({ edges, nodes, selected, found, onSelect }: Props) {
       { name: 'Policy or reason', value: reason },
     ];
   }, [nodes]);
+  const [most, setMost] = useState(STEP);
   const [sort, setSort] = useState({ by: 'Source', down: false });
   const rows = useMemo(() => {
     const column = columns.find((it) => it.name === sort.by);
@@ -65,7 +66,7 @@ export function EdgeTable({ edges, nodes, selected, found, onSelect }: Props) {
           </tr>
         </thead>
         <tbody>
-          {rows.map((edge) => (
+          {rows.slice(0, most).map((edge) => (
             <tr key={edge.id} className={`${edge.verdict}${selected === edge.id ? ' selected' : ''}${found.has(edge.id) ? ' found' : ''}`}>
               <th scope="row">
                 <button type="button" aria-pressed={selected === edge.id} onClick={() => onSelect(edge.id)}>
@@ -87,6 +88,17 @@ export function EdgeTable({ edges, nodes, selected, found, onSelect }: Props) {
           ))}
         </tbody>
       </table>
+      {rows.length > most && (
+        <p className="more">
+          {most} of {rows.length} calls are shown.{' '}
+          <button type="button" onClick={() => setMost(most + STEP)}>
+            Show {Math.min(STEP, rows.length - most)} more
+          </button>
+        </p>
+      )}
     </div>
   );
 }
+
+/// Rows that are shown at first, and more each time.
+const STEP = 100;

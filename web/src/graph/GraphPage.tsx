@@ -1,13 +1,17 @@
 import { useMemo, useState, type ReactNode } from 'react';
 
 import { FindError, OPERANDS, parse, select, type Found } from '../find/find';
-import { useGraph } from '../lib/api';
+import { useGraph, useLoaded } from '../lib/api';
 import { Command, Empty, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
-import type { Graph, GraphNode } from '../lib/types';
+import type { Graph, GraphNode, Mesh } from '../lib/types';
 import { Canvas } from './Canvas';
 import { EdgeTable } from './EdgeTable';
+import { Export } from './Export';
 import { BlockedIcon, LockIcon } from './Icons';
+import type { Layout } from './route';
+import { Namespaces } from './Namespaces';
+import { Replay } from './Replay';
 import { SidePanel } from './SidePanel';
 import type { LabelOptions } from './text';
 
@@ -57,6 +61,8 @@ export function GraphPage() {
   const [find, setFind] = useParameter('find');
   const [hide, setHide] = useParameter('hide');
   const [selected, setSelected] = useParameter('selected');
+  const [motion, setMotion] = useParameter('animation');
+  const [places, setPlaces] = useState<Layout | null>(null);
   const [options, setOptions] = useState<LabelOptions>({ rate: true, errors: true, p95: true });
   const query = new URLSearchParams({ type, range });
   if (namespaces) query.set('namespaces', namespaces);
@@ -71,18 +77,16 @@ export function GraphPage() {
     [graph, finds],
   );
   const nodes = useMemo(() => new Map<string, GraphNode>((graph?.nodes ?? []).map((node) => [node.id, node])), [graph]);
-  const spaces = [...new Set((data?.nodes ?? []).map((node) => node.namespace))].filter(Boolean).sort();
+  const { data: mesh } = useLoaded<Mesh>('/api/mesh', 15_000);
+  const chosen = namespaces.split(',').filter(Boolean);
+  const named = [...(mesh?.namespaces ?? []).map(({ name }) => name), ...(data?.nodes ?? []).map((node) => node.namespace), ...chosen];
+  const spaces = [...new Set(named)].filter(Boolean).sort();
 
   return (
     <>
       <header className="bar">
         <h1>Graph</h1>
-        <Choice label="Namespace" value={namespaces} onChange={setNamespaces}>
-          <option value="">All namespaces</option>
-          {[...new Set([...spaces, ...namespaces.split(',').filter(Boolean)])].map((name) => (
-            <option key={name}>{name}</option>
-          ))}
-        </Choice>
+        <Namespaces all={spaces} chosen={chosen} onChange={(names) => setNamespaces(names.join(','))} />
         <Choice label="Graph of" value={type} onChange={setType}>
           {TYPES.map(([value, name]) => (
             <option key={value} value={value}>
@@ -105,7 +109,12 @@ export function GraphPage() {
               {name}
             </label>
           ))}
+          <label>
+            <input type="checkbox" checked={motion === 'on'} onChange={(event) => setMotion(event.target.checked ? 'on' : '')} />
+            animation
+          </label>
         </fieldset>
+        {graph && <Export graph={graph} places={places} options={options} />}
       </header>
       <div className="bar second">
         <Expressions label="Find" value={find} error={finds.error} onChange={setFind} example="verdict = denied" />
@@ -119,7 +128,7 @@ export function GraphPage() {
       {graph && graph.edges.length > 0 && (
         <>
           <div className={`stage${selected ? ' with-panel' : ''}`}>
-            <Canvas graph={graph} options={options} selected={selected} found={found} onSelect={setSelected} />
+            <Canvas graph={graph} options={options} selected={selected} found={found} onSelect={setSelected} onLayout={setPlaces} moving={motion === 'on'} />
             <SidePanel graph={graph} selected={selected} onSelect={setSelected} />
           </div>
           <Legend />
@@ -128,7 +137,7 @@ export function GraphPage() {
       )}
       {graph && graph.edges.length === 0 && <NoTraffic data={data} hide={hide} namespaces={namespaces} range={range} at={at} />}
       {!graph && !error && <Empty title="Loading">Asking the mesh for its traffic.</Empty>}
-      <Command>kubectl get --raw /api/v1/namespaces/istio-system/services/istiod:15014/proxy/debug/telemetry</Command>
+      <Command>{chosen.length > 0 ? `palisade traffic ${chosen.map((name) => `-n ${name}`).join(' ')}` : 'palisade traffic'}</Command>
     </>
   );
 }
@@ -167,32 +176,6 @@ function Expressions({ label, value, error, onChange, example }: { label: string
         ))}
       </datalist>
     </label>
-  );
-}
-
-/// Live, or the end of the time range at a moment of the past.
-function Replay({ at, since, onChange }: { at: string; since: number; onChange: (at: string) => void }) {
-  const now = Date.now();
-  const begin = since > 0 ? Math.min(since, now - 60_000) : now - 3_600_000;
-  const value = at ? Number(at) : now;
-  return (
-    <div className="replay">
-      <label>
-        <span>{at ? `As of ${new Date(value).toLocaleTimeString()}` : 'Live'}</span>
-        <input
-          type="range"
-          min={begin}
-          max={now}
-          step={1000}
-          value={value}
-          aria-valuetext={at ? new Date(value).toLocaleTimeString() : 'live'}
-          onChange={(event) => onChange(Number(event.target.value) > now - 2000 ? '' : event.target.value)}
-        />
-      </label>
-      <button type="button" disabled={at === ''} onClick={() => onChange('')}>
-        Go live
-      </button>
-    </div>
   );
 }
 

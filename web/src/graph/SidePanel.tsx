@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { post, words } from '../lib/api';
 import { Copy, Link, Prose } from '../lib/Parts';
 import type { Explanation, Graph, GraphEdge, GraphNode } from '../lib/types';
+import { workloadLink } from '../pages/links';
 import { LockIcon } from './Icons';
 import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, rate, sentence, short, title } from './text';
 
@@ -185,7 +186,12 @@ function NodeDetails({ node, graph, nodes, onSelect }: { node: GraphNode; graph:
       <p>
         {node.kind} {node.namespace && `in namespace ${node.namespace}`}
       </p>
-      {node.workload && <Link to={`/istio?workload=${node.workload}.${node.namespace}`}>Policies in their order</Link>}
+      {node.workload && node.namespace && (
+        <p>
+          <Link to={workloadLink(node.namespace, node.workload)}>Who may call it, certificate, logs</Link>
+        </p>
+      )}
+      {node.kind === 'service' && <Link to={`/services/${node.namespace}/${node.name}`}>Ports, and what is behind it</Link>}
       {lists.map(([name, edges]) => (
         <section key={name}>
           <h3>{name}</h3>

@@ -4,7 +4,8 @@ vi.mock('elkjs/lib/elk-api.js', () => ({ default: vi.fn() }));
 vi.mock('elkjs/lib/elk-worker.min.js?url', () => ({ default: '' }));
 
 import { edge, node } from '../lib/fixtures';
-import { route, shape } from './layout';
+import { shape } from './layout';
+import { route } from './route';
 
 const web = node('web');
 const api = node('api');

@@ -1,31 +1,14 @@
-// Where nodes and labels go. ELK works it out in a worker; the same graph is laid out once.
+// Where nodes and labels go. ELK works it out in a worker, save for large graphs; the same graph is laid out once.
 
 import ELK, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk-api.js';
 import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
 
 import type { GraphEdge, GraphNode } from '../lib/types';
+import { NODE_HEIGHT, type Layout } from './route';
 import { label, lockText } from './text';
-
-export interface Point {
-  x: number;
-  y: number;
-}
-
-export interface Box extends Point {
-  width: number;
-  height: number;
-}
-
-export interface Layout {
-  nodes: Map<string, Box>;
-  namespaces: Map<string, Box>;
-  /// Middles of the labels of edges.
-  labels: Map<string, Point>;
-}
+import { layoutInTiers } from './tiers';
 
 const elk = new ELK({ workerFactory: () => new Worker(workerUrl) });
-
-export const NODE_HEIGHT = 52;
 
 export function nodeWidth(node: GraphNode): number {
   return Math.min(280, Math.max(120, 66 + node.name.length * 9.6));
@@ -63,7 +46,18 @@ const OPTIONS = {
   'elk.json.edgeCoords': 'ROOT',
 };
 
+/// From so many edges on a graph is large: it is laid out and drawn by simpler means.
+export const LARGE = 300;
+
 export async function layout(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
+  const begin = performance.now();
+  const found = edges.length > LARGE ? layoutInTiers(nodes, edges) : await layoutByElk(nodes, edges);
+  // For whoever measures (e2e/scale.mjs).
+  performance.measure('layout', { start: begin });
+  return found;
+}
+
+async function layoutByElk(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
   const spaces = [...new Set(nodes.map((node) => node.namespace))].filter(Boolean).sort();
   const leaf = (node: GraphNode): ElkNode => ({ id: node.id, width: nodeWidth(node), height: NODE_HEIGHT });
   const inside = (name: string) => nodes.filter((node) => node.namespace === name).map(leaf);
@@ -104,23 +98,4 @@ function read(root: ElkNode): Layout {
   };
   visit(root);
   return found;
-}
-
-/// The way of an edge: out of its source, through its label, and into its target; what is blocked ends before it.
-export function route(source: Box, via: Point, target: Box, blocked: boolean): { path: string; end: Point } {
-  const forward = target.x + target.width / 2 >= source.x + source.width / 2;
-  const side = (box: Box, right: boolean): Point => {
-    const middle = box.y + box.height / 2;
-    const lean = Math.max(-16, Math.min(16, (via.y - middle) / 4));
-    return { x: right ? box.x + box.width : box.x, y: middle + lean };
-  };
-  const gap = (blocked ? 16 : 4) * (forward ? -1 : 1);
-  const from = side(source, forward);
-  const touch = side(target, !forward);
-  const end = { x: touch.x + gap, y: touch.y };
-  const half = (a: Point, b: Point) => {
-    const reach = (b.x - a.x) / 2;
-    return `C ${a.x + reach} ${a.y} ${b.x - reach} ${b.y} ${b.x} ${b.y}`;
-  };
-  return { path: `M ${from.x} ${from.y} ${half(from, via)} ${half(via, end)}`, end };
 }

@@ -55,6 +55,7 @@ export interface LabelOptions {
 
 /// The lines of an edge's label, below its lock.
 export function label(edge: GraphEdge, options: LabelOptions): string[] {
+  if (edge.draft) return [edge.draft, `${edge.traffic.count}× recorded`];
   if (edge.verdict === 'denied') {
     const why = edge.denials[0];
     return [`${edge.traffic.count} denied`, ...(why ? [policyName(why)] : [])];
@@ -72,6 +73,7 @@ export function label(edge: GraphEdge, options: LabelOptions): string[] {
 /// One sentence on an edge.
 export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode): string {
   const who = `${title(source)} → ${title(target)}`;
+  if (edge.draft) return `${who} · ${edge.draft} · ${edge.traffic.count}× recorded`;
   if (edge.verdict === 'refused') {
     return `${who} · ${refusalText(edge)} · ${edge.traffic.count}× from ${edge.refusal?.address ?? '?'} to port ${edge.refusal?.port ?? '?'}`;
   }

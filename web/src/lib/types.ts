@@ -63,6 +63,8 @@ export interface GraphEdge {
   dryRun: PolicyCount[];
   lastDenied: DecisionRecord[];
   refusal?: { reason: string; address: string; port: number };
+  /// What a draft would make of it.
+  draft?: string;
 }
 
 export interface Graph {
@@ -111,6 +113,7 @@ export interface Workload {
   identity: string | null;
   sidecar: boolean;
   phase: string;
+  containers: string[];
   address: string | null;
   ports: number[];
   services: string[];
@@ -133,10 +136,24 @@ export interface Sidecar {
   lost: number;
 }
 
+export interface ServiceView {
+  namespace: string;
+  name: string;
+  ports: { port: number; name: string; target: number | null }[];
+  workloads: string[];
+}
+
+export interface NamespaceView {
+  name: string;
+  injected: boolean;
+}
+
 export interface Mesh {
   nowMs: number;
   trustDomain: string;
   workloads: Workload[];
+  services: ServiceView[];
+  namespaces: NamespaceView[];
   sidecars: Sidecar[];
 }
 
@@ -173,4 +190,84 @@ export interface Question {
   headers?: string[];
   claims?: string[];
   tcp?: boolean;
+}
+
+export interface AccessAnswer {
+  verdict: string;
+  policy: PolicyRef | null;
+  sentence: string;
+}
+
+export interface PortAccess {
+  port: number;
+  protocol: string | null;
+  mtls: string;
+  mtlsFrom: PolicyRef | null;
+  operations: { method: string; path: string }[];
+  callers: { from: string; answers: AccessAnswer[] }[];
+}
+
+export interface Access {
+  sidecar: boolean;
+  ports: PortAccess[];
+  policies: { action: string; policy: PolicyRef; dryRun: boolean; words: string[] }[];
+  leftOut: number;
+}
+
+export interface Lines {
+  rate: number[];
+  errors: number[];
+  denied: number[];
+  p50: (number | null)[];
+  p95: (number | null)[];
+  p99: (number | null)[];
+}
+
+export interface Series {
+  times: number[];
+  stepMs: number;
+  inbound: Lines;
+  outbound: Lines;
+}
+
+export interface Party {
+  namespace: string;
+  workload: string;
+  app: string;
+  version: string;
+}
+
+export interface CallView {
+  number: number;
+  pod: { namespace: string; pod: string };
+  call: DecisionRecord;
+  source: Party | null;
+  target: Party | null;
+}
+
+export interface ReplayedKind {
+  source: Party | null;
+  principal: string | null;
+  address: string;
+  target: Party | null;
+  port: number;
+  method: string;
+  path: string;
+  seen: number;
+}
+
+export type Flip = ReplayedKind & { before: string; after: string; sentence: string };
+
+export interface Preview {
+  problems: Problem[];
+  kinds: string[];
+  replay: { kinds: number; flips: Flip[]; unknown: (ReplayedKind & { why: string })[] };
+}
+
+export interface Applied {
+  lines: string;
+  synced: number;
+  total: number;
+  generation: number;
+  warnings: string[];
 }

@@ -1,21 +1,46 @@
-import { useMemo, useState } from 'react';
+import { lazy, Suspense, useMemo, useState } from 'react';
 
 import { useLoaded } from '../lib/api';
 import { Command, Copy, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { ConfigObject, Mesh, Workload } from '../lib/types';
 
+const EditObject = lazy(async () => ({ default: (await import('./EditObject')).EditObject }));
+
+const TEMPLATE = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: NAME
+  namespace: NAMESPACE
+spec:
+  action: ALLOW
+  rules:
+  - from:
+    - source:
+        principals: [cluster.local/ns/NAMESPACE/sa/ACCOUNT]
+    to:
+    - operation:
+        methods: [GET]
+`;
+
 export function keyOf(object: ConfigObject): string {
   return `${object.kind}/${object.namespace}/${object.name}`;
 }
 
 export function ConfigPage() {
-  const { data, error } = useLoaded<{ objects: ConfigObject[] }>('/api/config', 3000);
-  const [filter, setFilter] = useState('');
+  const { data, error, reload } = useLoaded<{ objects: ConfigObject[]; readOnly: boolean }>('/api/config', 3000);
+  const [filter, setFilter] = useParameter('filter');
   const [open, setOpen] = useParameter('object');
+  const [editing, setEditing] = useState('');
   const objects = data?.objects ?? [];
   const shown = objects.filter((object) => keyOf(object).toLowerCase().includes(filter.toLowerCase()));
   const object = objects.find((it) => keyOf(it) === open);
+  const edited = editing === NEW ? null : objects.find((it) => keyOf(it) === editing);
+  const readOnly = data?.readOnly ?? true;
+  const done = () => {
+    setEditing('');
+    reload();
+  };
   return (
     <>
       <header className="bar">
@@ -24,8 +49,18 @@ export function ConfigPage() {
           <span>Filter by kind, namespace or name</span>
           <input type="search" value={filter} onChange={(event) => setFilter(event.target.value)} />
         </label>
+        {!readOnly && (
+          <button type="button" onClick={() => setEditing(NEW)}>
+            New policy
+          </button>
+        )}
       </header>
       {error && <Trouble text={error} />}
+      {editing !== '' && edited !== undefined && (
+        <Suspense fallback={<Empty title="Loading">Loading the editor.</Empty>}>
+          <EditObject key={editing} object={edited} template={TEMPLATE} readOnly={readOnly} onDone={done} />
+        </Suspense>
+      )}
       {data && objects.length === 0 && (
         <Empty title="No policies yet">
           <p>Without any, every call is allowed and plaintext is taken. Close a namespace first, then open what is needed:</p>
@@ -34,7 +69,7 @@ export function ConfigPage() {
       )}
       {data && objects.length > 0 && shown.length === 0 && <Empty title="Nothing matches">Clear the filter to see {objects.length} objects.</Empty>}
       {shown.length > 0 && (
-        <div className={`columns${object ? ' open' : ''}`}>
+        <div className={`columns${object && editing !== open ? ' open' : ''}`}>
           <div className="scroll">
             <table>
               <caption className="hidden">Istio&apos;s objects</caption>
@@ -64,7 +99,7 @@ export function ConfigPage() {
               </tbody>
             </table>
           </div>
-          {object && <Yaml object={object} />}
+          {object && editing !== open && <Yaml object={object} readOnly={readOnly} onEdit={() => setEditing(open)} />}
         </div>
       )}
       <EffectiveOrder />
@@ -72,6 +107,8 @@ export function ConfigPage() {
     </>
   );
 }
+
+const NEW = 'new';
 
 function Validation({ object }: { object: ConfigObject }) {
   const errors = object.problems.filter((it) => it.severity === 'error').length;
@@ -87,7 +124,7 @@ function Validation({ object }: { object: ConfigObject }) {
   );
 }
 
-function Yaml({ object }: { object: ConfigObject }) {
+function Yaml({ object, readOnly, onEdit }: { object: ConfigObject; readOnly: boolean; onEdit: () => void }) {
   const lines = object.yaml.trimEnd().split('\n');
   const marked = new Map(object.problems.map((problem) => [problem.line, problem]));
   return (
@@ -96,7 +133,12 @@ function Yaml({ object }: { object: ConfigObject }) {
         <h2>
           {object.name}.{object.namespace}
         </h2>
-        <Copy text={object.yaml}>Copy YAML</Copy>
+        <span className="actions">
+          <button type="button" onClick={onEdit}>
+            {readOnly ? 'Try a change' : 'Edit'}
+          </button>
+          <Copy text={object.yaml}>Copy YAML</Copy>
+        </span>
       </header>
       {object.problems.map((problem) => (
         <p key={problem.code + problem.line + problem.message} className={`problem ${problem.severity}`}>

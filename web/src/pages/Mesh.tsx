@@ -1,6 +1,8 @@
 import { useLoaded } from '../lib/api';
 import { Command, Empty, Link, Trouble } from '../lib/Parts';
 import type { Mesh, Sidecar, Workload } from '../lib/types';
+import { Validity } from './Certificates';
+import { workloadLink } from './links';
 
 export function MeshPage() {
   const { data, error } = useLoaded<Mesh>('/api/mesh', 2000);
@@ -80,26 +82,6 @@ function State({ sidecar }: { sidecar: Sidecar }) {
   return sidecar.synced ? <span className="valid good">✓ in force</span> : <span className="valid warning">! on its way</span>;
 }
 
-/// How much of a certificate's life is over, and when it ends.
-export function lifetime(from: number, to: number, now: number): { percent: number; text: string } {
-  const percent = Math.min(100, Math.max(0, ((now - from) / Math.max(1, to - from)) * 100));
-  const left = Math.round(to - now);
-  if (left <= 0) return { percent: 100, text: 'expired' };
-  const [hours, minutes] = [Math.floor(left / 3600), Math.floor((left % 3600) / 60)];
-  const text = hours > 0 ? `${hours} h ${minutes} min left` : minutes > 0 ? `${minutes} min left` : `${left} s left`;
-  return { percent, text };
-}
-
-function Validity({ from, to, now }: { from: number; to: number; now: number }) {
-  const { percent, text } = lifetime(from, to, now);
-  return (
-    <span className="validity" title={`until ${new Date(to * 1000).toLocaleString()}`}>
-      <progress max={100} value={percent} aria-label="share of the certificate's life that is over" />
-      {text}
-    </span>
-  );
-}
-
 function Workloads({ workloads }: { workloads: Workload[] }) {
   if (workloads.length === 0) {
     return (
@@ -127,7 +109,9 @@ function Workloads({ workloads }: { workloads: Workload[] }) {
         <tbody>
           {workloads.map((it) => (
             <tr key={`${it.namespace}/${it.pod}`}>
-              <th scope="row">{it.pod}</th>
+              <th scope="row">
+                <Link to={workloadLink(it.namespace, it.workload)}>{it.pod}</Link>
+              </th>
               <td>{it.namespace}</td>
               <td>{it.sidecar ? 'yes' : <span className="valid warning">! none</span>}</td>
               <td>

@@ -1,0 +1,121 @@
+// How the graph does with 300 workloads and 2,000 edges: first paint, layout, and frames while it is panned. The
+// pages of web/dist are served with a made-up mesh. Limits are those of docs/console.md; `--report` only prints.
+
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+
+import { expect, open } from './browser.mjs';
+
+const [WORKLOADS, EDGES] = [300, 2000];
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+const dist = new URL('../dist/', import.meta.url);
+
+/// The same numbers each time (Park and Miller's generator).
+function random(seed) {
+  let state = seed;
+  return () => (state = (state * 48271) % 2147483647) / 2147483647;
+}
+
+function graph() {
+  const next = random(7);
+  const nodes = Array.from({ length: WORKLOADS }, (_, index) => {
+    const [namespace, name] = [`team-${index % 12}`, `workload-${index}`];
+    return { id: `workload:${namespace}/${name}/v1`, kind: 'workload', namespace, name, version: 'v1', workload: name };
+  });
+  const edges = new Map();
+  while (edges.size < EDGES) {
+    // Mostly to what lies behind, as front ends call back ends; some anywhere.
+    const from = Math.floor(next() * WORKLOADS);
+    const behind = (Math.floor(from / 50) + 1) * 50 + Math.floor(next() * 50);
+    const to = next() < 0.95 ? Math.min(WORKLOADS - 1, behind) : Math.floor(next() * WORKLOADS);
+    if (from === to) continue;
+    const verdict = next() < 0.05 ? 'denied' : 'allowed';
+    const [source, target] = [nodes[from].id, nodes[to].id];
+    const id = `${source} ${verdict} ${target}`;
+    const traffic = { count: 60, rate: 1 + from / 10, codes: { 200: 60 }, errors: 0, errorPercent: 0, p50Ms: 2, p95Ms: 8, p99Ms: 9, bytesPerSecond: 400, tcpOpened: 0 };
+    const denials = verdict === 'denied' ? [{ policy: 'closed', namespace: nodes[to].namespace, rule: null, reason: 'denied', count: 60 }] : [];
+    edges.set(id, { id, source, target, verdict, services: [], protocols: ['http'], traffic, lock: { state: 'mtls', percent: 100 }, sourcePrincipals: [], destinationPrincipals: [], denials, dryRun: [], lastDenied: [] });
+  }
+  return { atMs: Date.now(), rangeMs: 300_000, sinceMs: Date.now() - 600_000, lost: 0, nodes, edges: [...edges.values()] };
+}
+
+function serve() {
+  const whole = graph();
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, 'http://localhost');
+    if (pathname === '/api/events') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const send = (change) => response.write(`event: graph\ndata: ${JSON.stringify(change)}\n\n`);
+      send({ ...whole, whole: true, gone: [] });
+      // Every second a tenth of the edges has new numbers.
+      const timer = setInterval(() => {
+        const edges = whole.edges.filter(() => Math.random() < 0.1).map((edge) => ({ ...edge, traffic: { ...edge.traffic, count: edge.traffic.count + 1 } }));
+        send({ atMs: Date.now(), rangeMs: 300_000, sinceMs: whole.sinceMs, lost: 0, nodes: [], edges, whole: false, gone: [] });
+      }, 1000);
+      request.on('close', () => clearInterval(timer));
+    } else if (pathname.startsWith('/api/')) {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ nowMs: Date.now(), trustDomain: 'cluster.local', workloads: [], services: [], namespaces: [], sidecars: [] }));
+    } else {
+      const file = pathname.includes('.') ? pathname.slice(1) : 'index.html';
+      response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' });
+      response.end(readFileSync(new URL(file, dist)));
+    }
+  });
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+}
+
+const server = await serve();
+const session = await open(`http://127.0.0.1:${server.address().port}/graph`, process.env.OUT ?? '/tmp/palisade-scale');
+const { browser, page, problems, folder } = session;
+const report = process.argv.includes('--report');
+const check = (what, holds) => (report ? console.log(what) : expect(problems, what, holds));
+try {
+  await page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length > 0, null, { timeout: 30_000 });
+  const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime);
+  check(`first paint after ${Math.round(paint)} ms (limit 1000)`, paint < 1000);
+  await page.waitForFunction(() => performance.getEntriesByName('layout').length > 0, null, { timeout: 60_000 });
+  const layout = await page.evaluate(() => performance.getEntriesByName('layout')[0].duration);
+  check(`layout of ${WORKLOADS} workloads and ${EDGES} edges in ${Math.round(layout)} ms (limit 2000)`, layout <= 2000);
+  await page.locator('.node').first().waitFor({ timeout: 30_000 });
+  await page.screenshot({ path: `${folder}/scale.png` });
+  const box = await page.locator('.canvas').boundingBox();
+  for (const [name, clicks] of [['all in view', 0], ['zoomed in', 4]]) {
+    for (let click = 0; click < clicks; click += 1) await page.getByRole('button', { name: /zoom in/i }).click();
+    await page.waitForTimeout(700);
+    const fps = await pan(box);
+    check(`panned at ${fps.toFixed(0)} frames a second, ${name} (limit 30)`, fps >= 30);
+    await page.screenshot({ path: `${folder}/scale-${clicks}.png` });
+  }
+} finally {
+  await browser.close();
+  server.closeAllConnections();
+  server.close();
+}
+for (const problem of problems) console.error(`FAIL ${problem}`);
+process.exit(problems.length > 0 ? 1 : 0);
+
+/// Frames a second while the graph is dragged to and fro for two seconds.
+async function pan({ x, y, width, height }) {
+  const [left, middle] = [x + width * 0.3, y + height * 0.2];
+  await page.mouse.move(left, middle);
+  await page.mouse.down();
+  await page.evaluate(() => {
+    globalThis.frames = 0;
+    globalThis.begin = performance.now();
+    const count = () => {
+      globalThis.frames += 1;
+      globalThis.counting = requestAnimationFrame(count);
+    };
+    count();
+  });
+  const until = Date.now() + 2000;
+  for (let step = 0; Date.now() < until; step += 1) await page.mouse.move(left + (step % 40) * 8, middle + (step % 25) * 6);
+  const fps = await page.evaluate(() => {
+    cancelAnimationFrame(globalThis.counting);
+    return (globalThis.frames * 1000) / (performance.now() - globalThis.begin);
+  });
+  await page.mouse.up();
+  return fps;
+}

@@ -1,0 +1,56 @@
+import { useEffect, useState } from 'react';
+
+/// Milliseconds of the past that a second of playing shows.
+const SPEED_MS = 10_000;
+const TICK_MS = 500;
+
+/// Live, or the end of the time range at a moment of the past, which can be played.
+export function Replay({ at, since, onChange }: { at: string; since: number; onChange: (at: string) => void }) {
+  const [playing, setPlaying] = useState(false);
+  const now = Date.now();
+  const begin = since > 0 ? Math.min(since, now - 60_000) : now - 3_600_000;
+  const value = at ? Number(at) : now;
+  useEffect(() => {
+    if (!playing) return;
+    const timer = setTimeout(() => {
+      const next = value + (SPEED_MS * TICK_MS) / 1000;
+      if (next < Date.now() - SPEED_MS) return onChange(String(next));
+      setPlaying(false);
+      onChange('');
+    }, TICK_MS);
+    return () => clearTimeout(timer);
+  }, [playing, value, onChange]);
+  const play = () => {
+    if (!playing && !at) onChange(String(begin));
+    setPlaying(!playing);
+  };
+  return (
+    <div className="replay">
+      <label>
+        <span>{at ? `As of ${new Date(value).toLocaleTimeString()}` : 'Live'}</span>
+        <input
+          type="range"
+          min={begin}
+          max={now}
+          step={1000}
+          value={value}
+          aria-valuetext={at ? new Date(value).toLocaleTimeString() : 'live'}
+          onChange={(event) => onChange(Number(event.target.value) > now - 2000 ? '' : event.target.value)}
+        />
+      </label>
+      <button type="button" aria-pressed={playing} onClick={play}>
+        {playing ? 'Stop' : 'Play'}
+      </button>
+      <button
+        type="button"
+        disabled={at === ''}
+        onClick={() => {
+          setPlaying(false);
+          onChange('');
+        }}
+      >
+        Go live
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,80 @@
+// Lines over time. What they come to is told in words below the drawing.
+
+import 'uplot/dist/uPlot.min.css';
+
+import { useEffect, useRef } from 'react';
+import uPlot from 'uplot';
+
+import { short } from '../graph/text';
+
+export interface ChartLine {
+  name: string;
+  values: (number | null)[];
+  /// CSS variable.
+  colour: string;
+  dash?: number[];
+}
+
+interface Props {
+  title: string;
+  unit: string;
+  times: number[];
+  lines: ChartLine[];
+}
+
+const HEIGHT = 180;
+
+/// What stands under each line: its highest and its last value.
+export function summary({ values }: ChartLine, unit: string): string {
+  const known = values.filter((value) => value !== null);
+  if (known.length === 0) return 'none';
+  return `at most ${short(Math.max(...known))}${unit}, last ${short(known.at(-1) ?? 0)}${unit}`;
+}
+
+export function Chart({ title, unit, times, lines }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const names = lines.map(({ name }) => name).join();
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return;
+    const colour = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
+    const draw = () => {
+      plot.current?.destroy();
+      const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
+      const series = lines.map(({ name, colour: line, dash }) => ({ label: name, stroke: colour(line), width: 2, ...(dash ? { dash } : {}) }));
+      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: { min: { soft: 0, mode: 1 as const, pad: 0 }, max: { soft: 1, mode: 1 as const, pad: 0.1 } } } }, axes: [axis, { ...axis, size: 56 }], series: [{}, ...series] };
+      plot.current = new uPlot(options, [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
+    };
+    draw();
+    const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    resized.observe(element);
+    const themed = new MutationObserver(draw);
+    themed.observe(document.documentElement, { attributeFilter: ['data-theme'] });
+    return () => {
+      resized.disconnect();
+      themed.disconnect();
+      plot.current?.destroy();
+      plot.current = null;
+    };
+    // New numbers are set below; only other lines need another drawing.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [names]);
+  useEffect(() => {
+    plot.current?.setData([times, ...lines.map(({ values }) => values)] as uPlot.AlignedData);
+  }, [times, lines]);
+  return (
+    <figure className="chart">
+      <figcaption>{title}</figcaption>
+      <div ref={place} aria-hidden="true" />
+      <ul className="legend">
+        {lines.map((line) => (
+          <li key={line.name}>
+            <i className="line" style={{ borderColor: `var(${line.colour})`, borderTopStyle: line.dash ? (line.dash[0] === 2 ? 'dotted' : 'dashed') : 'solid' }} />
+            {line.name}: {summary(line, unit)}
+          </li>
+        ))}
+      </ul>
+    </figure>
+  );
+}

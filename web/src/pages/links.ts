@@ -1,0 +1,5 @@
+// Addresses of pages.
+
+export function workloadLink(namespace: string, name: string): string {
+  return `/workloads/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+}
