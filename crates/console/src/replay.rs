@@ -84,12 +84,6 @@ fn arrival<'a>(world: &'a World, pod: &ReportingWorkload) -> Option<Arrival<'a>>
     Some(world.arrival(world.pod(&pod.pod, &pod.namespace)?))
 }
 
-/// What is said about a call.
-enum Answer {
-    Sure(Explanation),
-    Unsure(&'static str),
-}
-
 /// Replays kinds of calls. It takes a while: not for a thread that serves others.
 pub(crate) fn replay(draft: Draft, calls: &[KnownCall], directory: &Directory) -> Replayed {
     let (before, after) = (Bounds::new(draft.before), Bounds::new(draft.after));
@@ -123,43 +117,45 @@ impl Replayed {
     ) {
         let record = &known.last.call;
         let why = match (answer(record, before), answer(record, after)) {
-            (Answer::Sure(before), Answer::Sure(after)) if before.verdict == after.verdict => {
+            (Ok(before), Ok(after)) if before.verdict == after.verdict => {
                 return;
             }
-            (Answer::Sure(before), Answer::Sure(after)) => {
+            (Ok(before), Ok(after)) => {
                 let (before, sentence) = (before.verdict, after.sentence);
                 let after = after.verdict;
                 let kind = Kind::of(known, directory);
                 return self.flips.push(Flip { kind, before, after, sentence });
             }
-            (Answer::Unsure(why), _) | (_, Answer::Unsure(why)) => why,
+            (Err(why), _) | (_, Err(why)) => why,
         };
         self.unknown.push(Unknown { kind: Kind::of(known, directory), why });
     }
 }
 
-fn answer(record: &DecisionRecord, [real, best, worst]: &[Arrival<'_>; 3]) -> Answer {
+/// What becomes of a recorded call, or why it can't be told.
+fn answer(
+    record: &DecisionRecord,
+    [real, best, worst]: &[Arrival<'_>; 3],
+) -> Result<Explanation, &'static str> {
     if real.asks_others() {
-        return Answer::Unsure("an external authorizer is asked (CUSTOM)");
+        return Err("an external authorizer is asked (CUSTOM)");
     }
     if real.authenticates() {
-        return Answer::Unsure(
-            "it may carry a token, which records leave out (RequestAuthentication)",
-        );
+        return Err("it may carry a token, which records leave out (RequestAuthentication)");
     }
-    let Some(call) = call(record) else { return Answer::Unsure("its record can't be read") };
+    let Some(call) = call(record) else { return Err("its record can't be read") };
     let explained = real.explain(&call);
     // Of a connection that was refused before it said anything, what it would have said is not known.
     if record.verdict == "refuse" {
         let is_refused = explained.refused_by == Some(LayerName::Mtls);
         return match is_refused {
-            true => Answer::Sure(explained),
-            false => Answer::Unsure("the connection was refused before it said what it wants"),
+            true => Ok(explained),
+            false => Err("the connection was refused before it said what it wants"),
         };
     }
     match best.explain(&call).verdict == worst.explain(&call).verdict {
-        true => Answer::Sure(explained),
-        false => Answer::Unsure("a rule asks for a header, host or token, which records leave out"),
+        true => Ok(explained),
+        false => Err("a rule asks for a header, host or token, which records leave out"),
     }
 }
 

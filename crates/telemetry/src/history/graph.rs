@@ -388,7 +388,7 @@ fn traffic(tally: &Tally, seconds: f64) -> Traffic {
     for (outcome, requests) in tally.requests.iter().filter(|(_, requests)| requests.count > 0) {
         all.merge(requests);
         *codes.entry(outcome.code).or_default() += requests.count;
-        errors += if is_error(outcome) { requests.count } else { 0 };
+        errors += if is_error(*outcome) { requests.count } else { 0 };
     }
     let count = if all.count > 0 { all.count } else { tally.tcp.opened };
     Traffic {
@@ -406,7 +406,7 @@ fn traffic(tally: &Tally, seconds: f64) -> Traffic {
 }
 
 /// Whether a request that no policy denied failed.
-pub(super) fn is_error(outcome: &Outcome) -> bool {
+pub(super) fn is_error(outcome: Outcome) -> bool {
     match outcome.protocol {
         RequestProtocol::Grpc => outcome.grpc_status != Some(0),
         RequestProtocol::Http => outcome.code == 0 || outcome.code >= 400,

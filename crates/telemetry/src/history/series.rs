@@ -174,7 +174,7 @@ impl Lines {
         let mut errors = 0;
         for (outcome, requests) in &tally.requests {
             all.merge(requests);
-            errors += if is_error(outcome) { requests.count } else { 0 };
+            errors += if is_error(*outcome) { requests.count } else { 0 };
         }
         let per_second = |count: u64| as_float(count) / seconds;
         self.rate.push(per_second(all.count + tally.tcp.opened));

@@ -32,7 +32,7 @@ pub(super) fn edge(edge: &EdgeReport, part: u64, of: usize) -> Cow<'_, EdgeRepor
         return Cow::Borrowed(edge);
     }
     let share = |number: u64| self::part(number, part, of);
-    let requests = edge.requests.iter().map(|it| request(it, &share));
+    let requests = edge.requests.iter().map(|it| request(it, share));
     let connections = edge.connections.iter().map(|it| ConnectionDelta {
         flags: it.flags,
         opened: share(it.opened),
