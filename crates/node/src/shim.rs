@@ -4,6 +4,7 @@
 //! It runs before any second thread exists in its process, and blocks. The report goes to the
 //! node through a pipe, after the exec has happened or failed.
 
+mod mounts;
 mod root;
 
 use std::{

@@ -14,5 +14,6 @@ pub mod pty;
 mod seccomp;
 mod supervisor;
 pub mod testing;
+pub mod within;
 
 pub use supervisor::{SandboxError, Supervisor, enter_supervisor, spawn_supervisor};

@@ -6,15 +6,14 @@
 //! empty.
 
 use std::{
-    collections::VecDeque,
-    ffi::OsString,
     fs, io,
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use palisade_sys::mount;
+use palisade_sys::{mount, within::Kind};
 
+use super::mounts::{self, Place, resolve};
 use crate::spec::{Access, MountSpec, PROGRAM, RootSpec};
 
 /// Builds the root and makes it the caller's, whose mount namespace must be its own.
@@ -31,17 +30,18 @@ pub(crate) fn enter(spec: &RootSpec) -> io::Result<()> {
         target: PROGRAM.into(),
         access: Access::ReadOnly,
     };
-    let targets = spec.mounts.iter().chain([&program]).map(|mount| {
-        let target = root.make_mount_point(mount);
-        target.map_err(|error| explain(&error, "make a mount point at", &mount.target))
-    });
-    let targets = targets.collect::<io::Result<Vec<_>>>()?;
+    let mut mounts = mounts::plan(root.path, spec.mounts.iter().chain([&program]))?;
+    for mount in &mut mounts {
+        // What lies in a volume comes after it.
+        if mount.inside.is_none() {
+            let made = root.make_mount_point(&mut mount.place, mount.kind);
+            made.map_err(|error| explain(&error, "make a mount point at", &mount.spec.target))?;
+        }
+    }
     for masked in &spec.masked {
         root.mask(masked).map_err(|error| explain(&error, "hide", masked))?;
     }
-    for (mount, target) in spec.mounts.iter().chain([&program]).zip(targets) {
-        add(mount, &target).map_err(|error| explain(&error, "mount at", &mount.target))?;
-    }
+    mounts::attach(&mounts)?;
     // Only allowed while another full view of processes is mounted: before the pivot.
     let proc = root.path.join("proc");
     mount::proc(&proc).map_err(|error| explain(&error, "mount", Path::new("/proc")))?;
@@ -126,25 +126,23 @@ impl Root<'_> {
         mount::tmpfs(&dev.join("shm"), "mode=1777,size=64m")
     }
 
-    /// The place in here for a mount, made if it is missing.
-    fn make_mount_point(&self, mount: &MountSpec) -> io::Result<PathBuf> {
-        let (existing, missing) = resolve(self.path, &mount.target)?;
-        let Some(first) = missing.first() else { return Ok(existing) };
-        let is_file = source_of(mount)?.is_file();
-        if !is_writable(&existing) {
-            self.open_up(&existing)?;
+    /// Makes what is missing of a mount point.
+    fn make_mount_point(&self, place: &mut Place, kind: Kind) -> io::Result<()> {
+        // Another mount point may have been made meanwhile, with a part of this one.
+        *place = Place::of(Path::new("/"), &place.path())?;
+        let Some(first) = place.missing.first() else { return Ok(()) };
+        if !is_writable(&place.existing) {
+            self.open_up(&place.existing)?;
         }
-        let mut place = existing.join(first);
-        for name in missing.iter().skip(1) {
-            fs::create_dir(&place)?;
-            place.push(name);
+        let mut path = place.existing.join(first);
+        for name in place.missing.iter().skip(1) {
+            fs::create_dir(&path)?;
+            path.push(name);
         }
-        if is_file {
-            fs::write(&place, "")?;
-        } else {
-            fs::create_dir(&place)?;
+        match kind {
+            Kind::File => fs::write(&path, ""),
+            Kind::Directory => fs::create_dir(&path),
         }
-        Ok(place)
     }
 
     /// Replaces a host directory by one that shows the same and can be added to.
@@ -175,83 +173,11 @@ impl Root<'_> {
     }
 }
 
-fn add(mount: &MountSpec, target: &Path) -> io::Result<()> {
-    mount::bind(&source_of(mount)?, target)?;
-    match mount.access {
-        Access::ReadOnly => mount::read_only(target),
-        Access::ReadWrite => mount::no_privileges(target),
-    }
-}
-
-fn source_of(mount: &MountSpec) -> io::Result<PathBuf> {
-    let Some(sub_path) = &mount.sub_path else { return Ok(mount.source.clone()) };
-    let (source, missing) = resolve(&mount.source, sub_path)?;
-    if missing.is_empty() {
-        return Ok(source);
-    }
-    if mount.access == Access::ReadOnly {
-        return Err(io::Error::other(format!("`{}` is not in the volume", sub_path.display())));
-    }
-    let source = missing.iter().fold(source, |path, name| path.join(name));
-    fs::create_dir_all(&source)?;
-    fs::set_permissions(&source, fs::Permissions::from_mode(0o777))?;
-    Ok(source)
-}
-
 fn is_writable(directory: &Path) -> bool {
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Follows `path` inside `root` as the container would, symbolic links too: what exists of it,
-/// and the names that do not.
-fn resolve(root: &Path, path: &Path) -> io::Result<(PathBuf, Vec<OsString>)> {
-    let mut here = root.to_owned();
-    let mut missing: Vec<OsString> = Vec::new();
-    let mut left: VecDeque<OsString> = names(path);
-    let mut links = 0;
-    while let Some(name) = left.pop_front() {
-        if name == ".." {
-            // The root's parent is the root.
-            if missing.pop().is_none() && here != root {
-                here.pop();
-            }
-            continue;
-        }
-        if !missing.is_empty() {
-            missing.push(name);
-            continue;
-        }
-        let next = here.join(&name);
-        match fs::symlink_metadata(&next) {
-            Ok(metadata) if metadata.is_symlink() => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(io::Error::other("too many symbolic links"));
-                }
-                let target = fs::read_link(&next)?;
-                if target.is_absolute() {
-                    here = root.to_owned();
-                }
-                left = names(&target).into_iter().chain(left).collect();
-            }
-            Ok(_) => here = next,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(name),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((here, missing))
-}
-
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
-    };
-    path.components().filter_map(name).collect()
-}
-
-fn explain(error: &io::Error, what: &str, path: &Path) -> io::Error {
+pub(super) fn explain(error: &io::Error, what: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("can't {what} `{}`: {error}", path.display()))
 }
 
@@ -260,37 +186,5 @@ const SCRATCH: &str = "/sys";
 
 const OWN_DIRECTORIES: [&str; 5] = ["proc", "sys", "dev", "tmp", "run"];
 
-const MAX_LINKS: u32 = 40;
-
 /// A directory with more entries is not opened up.
 const MAX_ENTRIES: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_followed_without_leaving_the_root() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        fs::create_dir_all(root.join("var/lib")).unwrap();
-        fs::create_dir(root.join("run")).unwrap();
-        symlink("/run", root.join("var/run")).unwrap();
-        symlink("../../../../run", root.join("var/up")).unwrap();
-        symlink("loop", root.join("loop")).unwrap();
-        for (path, exists, missing) in [
-            ("/", "", ""),
-            ("/var/lib", "var/lib", ""),
-            ("/var/run/secrets/tokens", "run", "secrets/tokens"),
-            ("/var/up/x", "run", "x"),
-            ("/../../etc/passwd", "", "etc/passwd"),
-            ("/var/none/../lib", "var/lib", ""),
-            ("/var/none/../../run", "run", ""),
-        ] {
-            let (here, left) = resolve(root, Path::new(path)).unwrap();
-            assert_eq!(here, if exists.is_empty() { root.to_owned() } else { root.join(exists) });
-            assert_eq!(left.iter().collect::<PathBuf>(), Path::new(missing), "{path}");
-        }
-        assert!(resolve(root, Path::new("/loop/x")).is_err());
-    }
-}

@@ -1,6 +1,11 @@
 //! What a process in a container sees and may do.
 
-use std::{fs, os::fd::AsFd, path::Path, time::Instant};
+use std::{
+    fs,
+    os::{fd::AsFd, unix::fs::symlink},
+    path::Path,
+    time::Instant,
+};
 
 use palisade_net::{Fabric, Redirect};
 use palisade_sys::{namespace::PodNamespaces, privilege::has_many_ids, testing::in_sandbox};
@@ -144,6 +149,65 @@ fn volumes_are_put_where_the_host_has_nothing() {
         insta::assert_snapshot!(output);
         assert_eq!(fs::read_to_string(volume.join("new")).unwrap(), "new\n");
     });
+}
+
+#[test]
+fn a_volume_may_lie_in_another_and_no_link_leads_it_astray() {
+    in_sandbox(
+        "tests::containers::a_volume_may_lie_in_another_and_no_link_leads_it_astray",
+        || {
+            let state = tempfile::tempdir_in("/var/tmp").unwrap();
+            let at = |name: &str| state.path().join(name);
+            for (name, mode) in [("own", 0o777), ("shown/sub", 0o755), ("ca", 0o755)] {
+                fs::create_dir_all(at(name)).unwrap();
+                rustix::fs::chmod(at(name), rustix::fs::Mode::from_raw_mode(mode)).unwrap();
+            }
+            fs::write(at("shown/file"), "shown").unwrap();
+            fs::write(at("ca/key"), "secret").unwrap();
+            let pod = Pod::create();
+            let mount = |source: &str, target: &str, sub_path: Option<&str>| MountSpec {
+                source: at(source),
+                sub_path: sub_path.map(Into::into),
+                target: target.into(),
+                access: if source == "own" { Access::ReadWrite } else { Access::ReadOnly },
+            };
+            let run = |script: &str, mounts: Vec<MountSpec>| -> Result<(i32, String), String> {
+                let mut spec = pod.spec(state.path(), script);
+                spec.root.mounts = mounts;
+                block_on(async {
+                    let running = launch::container(&program(), &spec, Streams::Output).await;
+                    Ok(finish(running.map_err(|error: LaunchError| error.to_string())?).await)
+                })
+            };
+            let script = "cat /data/conf/a/file /data/file; echo new > /data/new \
+                      && ! touch /data/conf/a/x 2>/dev/null";
+            let nested = || {
+                vec![
+                    mount("shown", "/data/file", Some("file")),
+                    mount("shown", "/data/conf/a", None),
+                    mount("own", "/data", None),
+                ]
+            };
+            for _ in ["made", "there"] {
+                assert_eq!(run(script, nested()), Ok((0, "shownshown".to_owned())));
+            }
+            assert_eq!(fs::read_to_string(at("own/new")).unwrap(), "new\n");
+
+            // What an application may do to its volume before a container starts again.
+            fs::remove_dir_all(at("own/conf")).unwrap();
+            symlink("/etc", at("own/conf")).unwrap();
+            let error = run("true", nested()).unwrap_err();
+            assert!(error.contains("`/data/conf/a`: `conf` is a symbolic link there"), "{error}");
+            symlink(at("ca"), at("own/out")).unwrap();
+            symlink("../ca", at("own/up")).unwrap();
+            for part in ["out", "up", "out/new", "../ca"] {
+                let outcome =
+                    run("cat /part/key; ls /part", vec![mount("own", "/part", Some(part))]);
+                assert!(!format!("{outcome:?}").contains("secret"), "{part}: {outcome:?}");
+            }
+            assert!(!at("ca/new").exists());
+        },
+    );
 }
 
 #[test]
