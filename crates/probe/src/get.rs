@@ -1,17 +1,23 @@
-//! `httpGet`, in the clear or over TLS.
+//! `httpGet`, in the clear or over TLS, and the redirects that a probe follows.
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
-use http_body_util::Empty;
-use hyper::client::conn::{http1, http2};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use palisade_tls::Alpn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::ProbeError;
+use crate::{
+    ProbeError,
+    redirect::{self, Place},
+};
 
 /// How a request is carried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +37,24 @@ impl Scheme {
             _ => Self::Http,
         }
     }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What a server has answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The beginning of the body, if the status sends the client elsewhere.
+    pub body: Bytes,
+    /// Where to, if it says so.
+    location: Option<String>,
 }
 
 /// A request of a probe.
@@ -40,7 +64,7 @@ pub struct Get<'a> {
     pub scheme: Scheme,
     /// Whom it asks.
     pub address: SocketAddr,
-    /// Path and query; a slash at the beginning may be missing.
+    /// Path and query; [`Get::ask`] adds a slash at the beginning that is missing.
     pub path: &'a str,
     /// Header fields that the probe asks for; they come before the usual ones.
     pub headers: &'a [(String, String)],
@@ -49,11 +73,46 @@ pub struct Get<'a> {
 }
 
 impl Get<'_> {
-    /// Asks over this connection; the answer's status.
+    /// Asks, over connections that `connect` makes; follows redirects to the same host, as the
+    /// kubelet does. One to another host is the answer, and so is one that does not say where.
     ///
     /// # Errors
-    /// When there is no answer.
-    pub async fn send<IO>(&self, io: IO) -> Result<StatusCode, ProbeError>
+    /// When there is no answer, when a redirect makes no sense, or too many follow each other.
+    pub async fn ask<IO, E, F, C>(&self, connect: C) -> Result<Answer, E>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        E: From<ProbeError>,
+        F: Future<Output = Result<IO, E>>,
+        C: Fn(SocketAddr) -> F,
+    {
+        let slash = if self.path.starts_with('/') { "" } else { "/" };
+        let mut place = Place {
+            scheme: self.scheme,
+            host: self.address.ip().to_string(),
+            port: self.address.port(),
+            path: format!("{slash}{}", self.path),
+        };
+        let mut headers = self.headers.to_vec();
+        for _ in 0..MOST_REQUESTS {
+            let address = SocketAddr::new(self.address.ip(), place.port);
+            let (scheme, path) = (place.scheme, place.path.as_str());
+            let get = Get { scheme, address, path, headers: &headers, ..*self };
+            let answer = get.send(connect(address).await?).await?;
+            let Some(location) = &answer.location else { return Ok(answer) };
+            let next = place.resolve(location);
+            let next = next.ok_or_else(|| ProbeError::Location(location.clone()))?;
+            if next.host != self.address.ip().to_string() {
+                return Ok(answer);
+            }
+            if redirect::is_absolute(location) {
+                headers.retain(|(name, _)| !name.eq_ignore_ascii_case("host"));
+            }
+            place = next;
+        }
+        Err(ProbeError::Redirects.into())
+    }
+
+    async fn send<IO>(&self, io: IO) -> Result<Answer, ProbeError>
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -70,7 +129,7 @@ impl Get<'_> {
         }
     }
 
-    async fn over_http1<IO>(&self, io: IO) -> Result<StatusCode, ProbeError>
+    async fn over_http1<IO>(&self, io: IO) -> Result<Answer, ProbeError>
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -78,10 +137,10 @@ impl Get<'_> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(io)).await.map_err(ProbeError::Http)?;
         let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-        Ok(sender.send_request(request).await.map_err(ProbeError::Http)?.status())
+        answer(sender.send_request(request).await.map_err(ProbeError::Http)?).await
     }
 
-    async fn over_http2<IO>(&self, io: IO) -> Result<StatusCode, ProbeError>
+    async fn over_http2<IO>(&self, io: IO) -> Result<Answer, ProbeError>
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -90,12 +149,10 @@ impl Get<'_> {
             .await
             .map_err(ProbeError::Http)?;
         let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-        Ok(sender.send_request(request).await.map_err(ProbeError::Http)?.status())
+        answer(sender.send_request(request).await.map_err(ProbeError::Http)?).await
     }
 
     fn request(&self, version: Version) -> Result<Request<Empty<Bytes>>, http::Error> {
-        let slash = if self.path.starts_with('/') { "" } else { "/" };
-        let path = format!("{slash}{}", self.path);
         let mut fields = HeaderMap::new();
         for (name, value) in self.headers {
             fields.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
@@ -110,7 +167,7 @@ impl Get<'_> {
             Some(host) => host,
             None => HeaderValue::try_from(self.address.to_string())?,
         };
-        let mut request = Request::get(path).body(Empty::new())?;
+        let mut request = Request::get(self.path).body(Empty::new())?;
         if version == Version::HTTP_2 {
             let parts = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let uri = http::Uri::builder().scheme("https").authority(host.as_bytes());
@@ -123,3 +180,27 @@ impl Get<'_> {
         Ok(request)
     }
 }
+
+/// The body is of interest only where it may say why a client is sent elsewhere.
+async fn answer(response: Response<Incoming>) -> Result<Answer, ProbeError> {
+    let (head, mut body) = response.into_parts();
+    let status = head.status;
+    let location = head.headers.get(header::LOCATION).filter(|_| redirect::redirects(status));
+    let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut said = BytesMut::new();
+    while status.is_redirection()
+        && said.len() < MOST_SAID
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(ProbeError::Http)?;
+        said.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    said.truncate(MOST_SAID);
+    let location = location.filter(|location| !location.is_empty());
+    Ok(Answer { status, body: said.freeze(), location })
+}
+
+/// As many as the kubelet makes for one probe.
+const MOST_REQUESTS: u32 = 10;
+/// As much of an answer as the kubelet reads.
+const MOST_SAID: usize = 10 << 10;

@@ -8,8 +8,9 @@
 
 mod get;
 mod health;
+mod redirect;
 
-pub use get::{Get, Scheme};
+pub use get::{Answer, Get, Scheme};
 pub use health::health;
 
 use thiserror::Error;
@@ -26,6 +27,12 @@ pub enum ProbeError {
     /// The question is no valid request.
     #[error("the probe is no valid request: {0}")]
     Request(http::Error),
+    /// It sends the client to what is no URL that a probe can ask.
+    #[error("failed to follow the redirect to {0:?}")]
+    Location(String),
+    /// It sends the client round in circles.
+    #[error("stopped after 10 redirects")]
+    Redirects,
     /// It answers gRPC, but nobody asks for its health.
     #[error(
         "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"

@@ -64,25 +64,25 @@ impl Probes {
         let limit = Duration::from_secs(probe.timeout_seconds.unwrap_or(TIMEOUT_SECONDS).max(1));
         let outcome = tokio::time::timeout(limit, self.ask(probe, headers)).await;
         match outcome.unwrap_or(Err(ProbeError::Timeout)) {
-            Ok(status) => text(status, Bytes::new()),
+            Ok((status, body)) => text(status, body),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 
-    async fn ask(&self, probe: &AppProbe, headers: &HeaderMap) -> Result<StatusCode, ProbeError> {
+    async fn ask(&self, probe: &AppProbe, headers: &HeaderMap) -> Result<Said, ProbeError> {
         let agent = headers.get(header::USER_AGENT);
         match (&probe.http_get, probe.tcp_socket, &probe.grpc) {
             (Some(get), ..) => self.http(get, agent).await,
             (None, Some(tcp), _) => {
                 connect(SocketAddr::new(self.pod, tcp.port)).await?;
-                Ok(StatusCode::OK)
+                Ok(well())
             }
             (None, None, Some(grpc)) => self.health(grpc, agent).await,
             (None, None, None) => Err(ProbeError::Empty),
         }
     }
 
-    async fn http(&self, get: &HttpGet, agent: Agent<'_>) -> Result<StatusCode, ProbeError> {
+    async fn http(&self, get: &HttpGet, agent: Agent<'_>) -> Result<Said, ProbeError> {
         let address = SocketAddr::new(self.pod, get.port);
         let fields = get.http_headers.iter();
         let headers: Vec<_> =
@@ -94,18 +94,25 @@ impl Probes {
             headers: &headers,
             user_agent: agent,
         };
-        let status = Box::pin(question.send(connect(address).await?)).await?;
-        // A redirection is good for the kubelet, and not one that it should follow.
-        Ok(if status.is_redirection() { StatusCode::OK } else { status })
+        let answer = Box::pin(question.ask(connect)).await?;
+        // The kubelet is told that it was a redirect, and not where to, so that it does not follow.
+        Ok((answer.status, answer.body))
     }
 
-    async fn health(&self, grpc: &GrpcHealth, agent: Agent<'_>) -> Result<StatusCode, ProbeError> {
+    async fn health(&self, grpc: &GrpcHealth, agent: Agent<'_>) -> Result<Said, ProbeError> {
         let address = SocketAddr::new(self.pod, grpc.port);
         let service = grpc.service.as_deref().unwrap_or_default();
         let stream = connect(address).await?;
         Box::pin(palisade_probe::health(stream, address, service, agent)).await?;
-        Ok(StatusCode::OK)
+        Ok(well())
     }
+}
+
+/// What the node is told: a status and, of a redirect, the body.
+type Said = (StatusCode, Bytes);
+
+fn well() -> Said {
+    (StatusCode::OK, Bytes::new())
 }
 
 /// Who asks, as the kubelet calls itself.
@@ -174,7 +181,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_node_gets_what_the_application_says_and_others_get_nothing() {
-        for (status, code) in [("200 OK", 200), ("503 Service Unavailable", 503)] {
+        for (status, code) in [
+            ("200 OK", 200),
+            ("302 Found\r\nlocation: http://app.example/", 302),
+            ("503 Service Unavailable", 503),
+        ] {
             let probes = probes(status).await;
             for (path, from, expected) in [
                 ("/app-health/app/livez", "127.0.0.1", code),
@@ -185,6 +196,7 @@ mod tests {
             ] {
                 let answer = probes.answer(path, from.parse().unwrap(), &HeaderMap::new()).await;
                 assert_eq!(answer.status(), expected, "{status} {path} {from}");
+                assert!(!answer.headers().contains_key(header::LOCATION));
             }
         }
     }

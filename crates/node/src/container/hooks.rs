@@ -60,7 +60,7 @@ impl ContainerWorker {
             return Ok(());
         }
         let target = Target::of_hook(hook, container, self.sandbox.ip());
-        probe::check(&target, limit, &self.context.program, process).await
+        probe::check(&target, limit, &self.context.program, process).await.map(drop)
     }
 
     fn failed(&self, reason: &'static str, hook: &str, why: &str) {

@@ -259,14 +259,13 @@ impl Prober<'_> {
             let result = probe::check(&target, limit, program, (self.pid, self.process)).await;
             let now = Instant::now();
             let counted = tally.count(result.is_ok(), now);
-            if let Err(seen) = result
-                && tally.just_counted(now)
-            {
-                self.worker.event(
-                    Kind::Warning,
-                    "Unhealthy",
-                    format!("{kind} probe failed: {seen}"),
-                );
+            let event = |reason, message| self.worker.event(Kind::Warning, reason, message);
+            match result {
+                Err(seen) if tally.just_counted(now) => {
+                    event("Unhealthy", format!("{kind} probe failed: {seen}"));
+                }
+                Ok(Some(odd)) => event("ProbeWarning", format!("{kind} probe warning: {odd}")),
+                Ok(None) | Err(_) => {}
             }
             if !go_on(counted) {
                 return;

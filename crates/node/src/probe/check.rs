@@ -16,22 +16,27 @@ use crate::{
     spec::{ExecSpec, ProcessSpec},
 };
 
-/// Looks once; the error says what was seen, in kubelet's words where it has some.
+/// Looks once; a success may come with a warning. The error says what was seen, in kubelet's words
+/// where it has some.
 pub(crate) async fn check(
     target: &Target,
     limit: Duration,
     program: &Path,
     container: (i32, &ProcessSpec),
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     let outcome = match target {
         Target::Http { scheme, address, path, headers } => {
             let (scheme, address) = (*scheme, SocketAddr::from(*address));
             let get = Get { scheme, address, path, headers, user_agent: Some(&USER_AGENT) };
             timeout(limit, http(get)).await
         }
-        Target::Grpc { address, service } => timeout(limit, grpc((*address).into(), service)).await,
-        Target::Tcp { address } => timeout(limit, tcp(*address)).await,
-        Target::Exec { command } => timeout(limit, exec(command, program, container)).await,
+        Target::Grpc { address, service } => {
+            timeout(limit, grpc((*address).into(), service)).await.map(without_warning)
+        }
+        Target::Tcp { address } => timeout(limit, tcp(*address)).await.map(without_warning),
+        Target::Exec { command } => {
+            timeout(limit, exec(command, program, container)).await.map(without_warning)
+        }
         Target::Unsupported { what } => return Err(what.clone()),
     };
     outcome.unwrap_or_else(|_| Err(format!("timed out after {} s", limit.as_secs())))
@@ -41,15 +46,34 @@ async fn tcp(address: (Ipv4Addr, u16)) -> Result<(), String> {
     TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string())
 }
 
-/// 200 to 399 is good, as for the kubelet.
-async fn http(get: Get<'_>) -> Result<(), String> {
-    let stream = TcpStream::connect(get.address).await.map_err(|error| error.to_string())?;
-    let _ = stream.set_nodelay(true);
-    let status = Box::pin(get.send(stream)).await.map_err(|error| error.to_string())?.as_u16();
-    if (200..400).contains(&status) {
-        return Ok(());
+fn without_warning(outcome: Result<(), String>) -> Result<Option<String>, String> {
+    outcome.map(|()| None)
+}
+
+/// 200 to 399 is good, as for the kubelet, which warns of redirects that it does not follow.
+async fn http(get: Get<'_>) -> Result<Option<String>, String> {
+    let connect = async |address: SocketAddr| -> Result<TcpStream, Failure> {
+        let stream = TcpStream::connect(address).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    };
+    let answer = Box::pin(get.ask(connect)).await.map_err(|error| error.to_string())?;
+    match answer.status.as_u16() {
+        200..300 => Ok(None),
+        300..400 => {
+            let body = String::from_utf8_lossy(&answer.body);
+            Ok(Some(format!("Probe terminated redirects, Response body: {body}")))
+        }
+        status => Err(format!("HTTP probe failed with statuscode: {status}")),
     }
-    Err(format!("HTTP probe failed with statuscode: {status}"))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Connect(#[from] std::io::Error),
+    #[error(transparent)]
+    Asked(#[from] palisade_probe::ProbeError),
 }
 
 async fn grpc(address: SocketAddr, service: &str) -> Result<(), String> {
