@@ -94,6 +94,12 @@ impl StateDir {
         self.0.join("run").join("kubelet.sock")
     }
 
+    /// Control groups of the mesh, a directory a line.
+    #[must_use]
+    pub fn cgroups(&self) -> PathBuf {
+        self.0.join("run").join("cgroups")
+    }
+
     /// Socket on which the supervisor connects to the outside for the control plane.
     #[must_use]
     pub fn dialer_socket(&self) -> PathBuf {

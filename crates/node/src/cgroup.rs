@@ -23,8 +23,6 @@ pub struct Cgroups {
 impl Cgroups {
     /// Makes groups of this process's own, below its own ones; says why it can't be done.
     ///
-    /// Groups that a killed mesh has left are removed.
-    ///
     /// # Errors
     /// When there are no control groups, or none that this user may divide.
     pub fn create() -> Result<Self, String> {
@@ -65,6 +63,13 @@ impl Cgroups {
     /// Removes them, once nothing runs in them any more.
     pub fn remove(self) {
         for root in &self.roots {
+            remove(root);
+        }
+    }
+
+    /// Removes groups that a killed mesh has left; what does not look like one is not touched.
+    pub fn remove_left(roots: &[PathBuf]) {
+        for root in roots.iter().filter(|root| find::is_own(root)) {
             remove(root);
         }
     }

@@ -4,6 +4,7 @@ mod console;
 mod control;
 mod doctor;
 mod format;
+mod groups;
 mod machine;
 mod metrics;
 mod network;
@@ -16,7 +17,7 @@ mod up;
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::Parser;
-use palisade_cli::{Cli, CliError, Command};
+use palisade_cli::{Cli, CliError, Command, StateDir};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -26,13 +27,22 @@ fn main() -> ExitCode {
         Command::Control(args) => return control::run(&args),
         Command::Proxy(args) => return sidecar::run(&args),
         Command::Internal { args } => return internal(&args),
-        _ => runtime().and_then(|runtime| {
-            let mut out = anstream::stdout();
-            let done = runtime.block_on(palisade_cli::run(cli, &mut out));
-            done.and_then(|()| out.flush().or_else(|error| broken_pipe_is_fine(&error)))
-        }),
+        Command::Down(_) => {
+            let state = StateDir::new(cli.target.state_dir.as_deref());
+            // Known only until they are purged, and in use until the mesh has ended.
+            let left = groups::left(&state);
+            speak(cli).inspect(|()| groups::remove_left(&state, &left))
+        }
+        _ => speak(cli),
     };
     conclude(done)
+}
+
+/// Runs a command that needs no more than the mesh's API and files.
+fn speak(cli: Cli) -> Result<(), CliError> {
+    let mut out = anstream::stdout();
+    runtime()?.block_on(palisade_cli::run(cli, &mut out))?;
+    out.flush().or_else(|error| broken_pipe_is_fine(&error))
 }
 
 /// Prints why a command did not succeed, and turns it into an exit code.

@@ -26,7 +26,7 @@ use rustix::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    format, machine,
+    format, groups, machine,
     stage::{Stage, StageReceiver},
     supervisor::SupervisorArgs,
 };
@@ -52,7 +52,8 @@ fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
     format::check(&state)?;
     let _lock = lock(&state)?;
     format::write(&state)?;
-    let cgroups = Cgroups::create();
+    private_dir(&state.path().join("run"))?;
+    let cgroups = groups::create(&state)?;
     let runtime = crate::runtime()?;
     let (supervisor, stages) = runtime.block_on(async { launch(&state, args, &cgroups) })?;
     let stopping = CancellationToken::new();
@@ -64,9 +65,7 @@ fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
         }
     });
     let ended = supervisor.end(STOP_TIMEOUT).map_err(trouble("wait for the supervisor"))?;
-    if let Ok(cgroups) = cgroups {
-        cgroups.remove();
-    }
+    groups::remove_left(&state, &groups::left(&state));
     let killed = ended.signal() == Some(Signal::KILL.as_raw());
     match (outcome, ended.success() || stopping.is_cancelled() && !killed) {
         (Ok(()), false) => Err(trouble("stop the mesh")(format!(
@@ -184,9 +183,7 @@ fn launch(
     args: &UpArgs,
     cgroups: &Result<Cgroups, String>,
 ) -> Result<(Supervisor, StageReceiver), CliError> {
-    let run = state.path().join("run");
-    private_dir(&run)?;
-    let socket = run.join("up.sock");
+    let socket = state.path().join("run").join("up.sock");
     let stages = StageReceiver::listen(socket.clone()).map_err(|e| trouble("start the mesh")(e))?;
     let supervisor = SupervisorArgs {
         state_dir: state.path().to_owned(),

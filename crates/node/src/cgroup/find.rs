@@ -1,11 +1,11 @@
 //! Where a process may make control groups.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{CONTROLLERS, PROCESSES, delegate, remove};
+use super::{CONTROLLERS, PROCESSES, delegate};
 
 /// Makes a directory per tree; says why it can't be done.
 pub(super) fn create() -> Result<Vec<PathBuf>, String> {
@@ -83,10 +83,10 @@ fn below(mount: &Path, own: Option<&str>) -> PathBuf {
     own.filter(|own| own.is_dir()).unwrap_or_else(|| mount.to_owned())
 }
 
-fn make_unified(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
+fn make_unified(parent: &Path, name: &str) -> io::Result<PathBuf> {
     let controllers = fs::read_to_string(parent.join("cgroup.controllers"))?;
     if !CONTROLLERS.iter().any(|wanted| controllers.split_whitespace().any(|c| c == *wanted)) {
-        return Err(std::io::ErrorKind::Unsupported.into());
+        return Err(io::ErrorKind::Unsupported.into());
     }
     step_aside(parent)?;
     delegate(parent)?;
@@ -97,7 +97,7 @@ fn make_unified(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
 
 /// A group whose processes sit in it can't be divided, so this process moves into one of its own
 /// if it is alone, as in a scope of systemd's.
-fn step_aside(parent: &Path) -> std::io::Result<()> {
+fn step_aside(parent: &Path) -> io::Result<()> {
     let processes = fs::read_to_string(parent.join(PROCESSES))?;
     if processes.trim() != std::process::id().to_string() {
         return Ok(());
@@ -107,24 +107,25 @@ fn step_aside(parent: &Path) -> std::io::Result<()> {
     fs::write(leaf.join(PROCESSES), "0")
 }
 
-fn make(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
-    remove_abandoned(parent);
-    let root = parent.join(name);
-    fs::create_dir_all(&root)?;
-    Ok(root)
-}
-
-/// Groups of meshes that were killed: named after a process that is gone.
-fn remove_abandoned(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            remove(&entry.path());
+/// Another mesh may have the name: one of another pid namespace, or a killed one.
+fn make(parent: &Path, name: &str) -> io::Result<PathBuf> {
+    let names = std::iter::once(name.to_owned()).chain((1..NAMES).map(|n| format!("{name}-{n}")));
+    for root in names.map(|name| parent.join(name)) {
+        match fs::create_dir(&root) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| root),
         }
     }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Whether a directory is a group that [`create`] may have made.
+pub(super) fn is_own(root: &Path) -> bool {
+    let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with(PREFIX) && root.join(PROCESSES).is_file()
+}
+
+const NAMES: u32 = 16;
 const PREFIX: &str = "palisade-";
 
 #[cfg(test)]
@@ -166,18 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_groups_are_removed_and_others_kept() {
+    fn a_name_that_is_taken_is_left_to_its_owner() {
         let directory = tempfile::tempdir().unwrap();
-        let own = format!("{PREFIX}{}", std::process::id());
-        for name in ["palisade-4194304/pod/container", "palisade-up", "other-4194304", &own] {
-            fs::create_dir_all(directory.path().join(name)).unwrap();
+        for name in ["palisade-7", "palisade-7-1", "palisade-7-2"] {
+            assert_eq!(make(directory.path(), "palisade-7").unwrap(), directory.path().join(name));
         }
-        remove_abandoned(directory.path());
-        let mut left: Vec<String> = fs::read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["other-4194304".to_owned(), own, "palisade-up".to_owned()]);
+        make(&directory.path().join("none"), "palisade-7").unwrap_err();
+        fs::write(directory.path().join("palisade-7").join(PROCESSES), "").unwrap();
+        fs::write(directory.path().join(PROCESSES), "").unwrap();
+        assert!(is_own(&directory.path().join("palisade-7")));
+        assert!(!is_own(&directory.path().join("palisade-7-1")), "no group");
+        assert!(!is_own(directory.path()), "not our name");
     }
 }
