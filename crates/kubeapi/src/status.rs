@@ -279,6 +279,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
 
+    /// 507: there is no room to store anything.
+    pub(crate) fn insufficient_storage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", message)
+    }
+
     /// The body, keys in Kubernetes' order.
     pub(crate) fn to_json(&self) -> Value {
         let mut status = Map::new();

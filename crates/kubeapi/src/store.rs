@@ -71,6 +71,9 @@ pub(crate) enum WriteError {
     /// The disk failed before, so nothing more is taken.
     #[error("the store's disk failed: {0}; nothing can be written until a restart")]
     DiskFailed(String),
+    /// There is no room on the disk. It is tried again until there is.
+    #[error("the disk of the store is full: {0}")]
+    DiskFull(String),
     /// Writes come faster than the disk takes them.
     #[error("the store's disk can't keep up: too many writes are waiting")]
     Overloaded,
@@ -171,6 +174,7 @@ impl Store {
         expect: Expect,
     ) -> Result<(Arc<Object>, Receipt), WriteError> {
         self.disk.check()?;
+        self.disk.check_room()?;
         let mut state = self.state.lock();
         let previous = state.expected(key, expect)?;
         let version = state.next_version(&self.disk);

@@ -4,6 +4,10 @@
 //! a [`Receipt`] resolves after it. Whoever acknowledges a person's change waits for the receipt;
 //! what a node or controller observes (status, events, leases) need not, since it is observed
 //! again. The file is 0600 in a directory that the server makes 0700.
+//!
+//! A disk that is nearly full takes no more objects, so that what was taken can still be written. If
+//! it is full all the same, because others were faster, what waits is written once there is room,
+//! and until then nothing more is taken.
 
 use std::{
     fs,
@@ -11,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,6 +38,12 @@ const BLOCK: u64 = 4096;
 
 /// Writes that may wait for the disk. At this point the disk is stuck, not slow.
 const MAX_WAITING: usize = 8192;
+
+/// Room in bytes that is left for what was taken already, and for removing objects.
+const KEPT_FREE: u64 = 4 << 20;
+
+/// How often a full disk is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the store's file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -73,14 +84,14 @@ pub(crate) enum DiskError {
 #[derive(Debug)]
 #[must_use = "wait for it before a change is acknowledged, or drop it on purpose"]
 pub(crate) struct Receipt {
-    done: oneshot::Receiver<()>,
+    done: oneshot::Receiver<Result<(), WriteError>>,
     queue: Arc<Queue>,
 }
 
 impl Receipt {
     /// Waits until the write is on disk.
     pub(crate) async fn wait(self) -> Result<(), WriteError> {
-        self.done.await.map_err(|_| self.queue.failure())
+        self.done.await.unwrap_or_else(|_| Err(self.queue.failure()))
     }
 }
 
@@ -93,6 +104,7 @@ pub(super) struct Loaded {
 
 #[derive(Debug)]
 pub(super) struct Disk {
+    path: PathBuf,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
 }
@@ -103,6 +115,8 @@ struct Queue {
     more: Condvar,
     /// Why no more writes are taken.
     failed: OnceLock<String>,
+    /// Why none is taken until there is room.
+    full: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -117,17 +131,33 @@ struct Waiting {
 struct Write {
     key: String,
     object: Option<Arc<Object>>,
-    done: oneshot::Sender<()>,
+    /// Who waits for it, unless it was told already that there is no room.
+    done: Option<oneshot::Sender<Result<(), WriteError>>>,
 }
+
+/// Writes that are committed together.
+#[derive(Debug)]
+struct Batch {
+    writes: Vec<Write>,
+    ceiling: Option<u64>,
+}
+
+/// Opens the database; again after a failure, since it can't be used any more then.
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Loaded), DiskError> {
         make_private(path).map_err(|source| DiskError::Io { path: path.to_owned(), source })?;
+        let file = path.to_owned();
+        Self::open_by(path, Box::new(move || Database::create(&file)))
+    }
+
+    fn open_by(path: &Path, open: Opener) -> Result<(Self, Loaded), DiskError> {
         let fail = |source: redb::Error| match source {
             redb::Error::Io(source) => DiskError::Io { path: path.to_owned(), source },
             source => DiskError::Database { path: path.to_owned(), source: source.into() },
         };
-        let database = Database::create(path).map_err(|error| match error {
+        let database = open().map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path: path.to_owned() },
             other => fail(other.into()),
         })?;
@@ -139,9 +169,9 @@ impl Disk {
         let (theirs, file) = (Arc::clone(&queue), path.to_owned());
         let thread = std::thread::Builder::new()
             .name("kubeapi-disk".to_owned())
-            .spawn(move || theirs.run(&database, &file))
+            .spawn(move || theirs.run(database, &open, &file))
             .map_err(|source| DiskError::Io { path: path.to_owned(), source })?;
-        Ok((Self { queue, thread: Some(thread) }, loaded))
+        Ok((Self { path: path.to_owned(), queue, thread: Some(thread) }, loaded))
     }
 
     /// Whether a write may be taken.
@@ -149,10 +179,31 @@ impl Disk {
         if self.queue.failed.get().is_some() {
             return Err(self.queue.failure());
         }
+        if let Some(why) = self.queue.full.lock().clone() {
+            return Err(WriteError::DiskFull(why));
+        }
         if self.queue.waiting.lock().writes.len() >= MAX_WAITING {
             return Err(WriteError::Overloaded);
         }
         Ok(())
+    }
+
+    /// Whether there is room for one more object. Removing one is no reason to ask.
+    pub(super) fn check_room(&self) -> Result<(), WriteError> {
+        let place = self.path.parent().unwrap_or(&self.path);
+        // A file system that does not say how much it has left shows it when it is full.
+        let Ok(left) = rustix::fs::statvfs(place) else { return Ok(()) };
+        let left = left.f_bavail.saturating_mul(left.f_frsize);
+        if left >= KEPT_FREE {
+            return Ok(());
+        }
+        Err(WriteError::DiskFull(format!(
+            "{} KiB are left for `{}`, and the last {} KiB are kept free; nothing was changed, make \
+             room and try again",
+            left >> 10,
+            self.path.display(),
+            KEPT_FREE >> 10
+        )))
     }
 
     /// Makes sure that a later start begins above this version.
@@ -169,7 +220,7 @@ impl Disk {
     pub(super) fn write(&self, key: &Key, object: Option<Arc<Object>>) -> Receipt {
         let (done, written) = oneshot::channel();
         let key = format!("{}\0{}\0{}", key.resource, key.namespace, key.name);
-        self.queue.waiting.lock().writes.push(Write { key, object, done });
+        self.queue.waiting.lock().writes.push(Write { key, object, done: Some(done) });
         self.queue.more.notify_one();
         Receipt { done: written, queue: Arc::clone(&self.queue) }
     }
@@ -194,26 +245,81 @@ impl Queue {
         WriteError::DiskFailed(why.to_owned())
     }
 
-    fn run(&self, database: &Database, path: &Path) {
-        while let Some((writes, ceiling)) = self.next() {
-            if let Err(error) = commit(database, &writes, ceiling) {
+    fn run(&self, database: Database, open: &Opener, path: &Path) {
+        let mut database = Some(database);
+        while let Some(mut batch) = self.next() {
+            if let Err(error) = self.store(&mut database, &mut batch, open, path) {
                 tracing::error!(%error, "the store's disk failed: no more writes are taken");
                 let _ = self.failed.set(format!("`{}`: {error}", path.display()));
                 self.waiting.lock().writes.clear();
                 return;
             }
-            for write in writes {
+            for done in batch.writes.into_iter().filter_map(|write| write.done) {
                 // A caller that does not wait has dropped its receipt.
-                let _ = write.done.send(());
+                let _ = done.send(Ok(()));
             }
         }
     }
 
-    fn next(&self) -> Option<(Vec<Write>, Option<u64>)> {
+    /// Commits a batch, however long there is no room for it.
+    fn store(
+        &self,
+        database: &mut Option<Database>,
+        batch: &mut Batch,
+        open: &Opener,
+        path: &Path,
+    ) -> Result<(), redb::Error> {
+        loop {
+            let opened = match database.take() {
+                Some(database) => Ok(database),
+                None => open().map_err(redb::Error::from),
+            };
+            // One that has failed is closed here, and opened again for the next try.
+            let committed = opened.and_then(|database| commit(&database, batch).map(|()| database));
+            let error = match committed {
+                Ok(committed) => {
+                    *database = Some(committed);
+                    if self.full.lock().take().is_some() {
+                        tracing::info!("the store's disk has room again");
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if !is_full(&error) || !self.wait_for_room(&error, batch, path) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Tells whoever waits for the batch that there is no room, and lets some time pass. False if the
+    /// store is closed meanwhile.
+    fn wait_for_room(&self, error: &redb::Error, batch: &mut Batch, path: &Path) -> bool {
+        let why = format!(
+            "`{}`: {error}; the change is kept in memory until there is room",
+            path.display()
+        );
+        let mut waiting = self.waiting.lock();
+        batch.writes.append(&mut waiting.writes);
+        let is_news = self.full.lock().replace(why.clone()).is_none();
+        for done in batch.writes.iter_mut().filter_map(|write| write.done.take()) {
+            let _ = done.send(Err(WriteError::DiskFull(why.clone())));
+        }
+        if is_news {
+            tracing::error!(%error, "the store's disk is full: nothing is taken until there is room");
+        }
+        if !waiting.closed {
+            self.more.wait_for(&mut waiting, TRY_AGAIN);
+        }
+        !waiting.closed
+    }
+
+    fn next(&self) -> Option<Batch> {
         let mut waiting = self.waiting.lock();
         loop {
             if !waiting.writes.is_empty() || waiting.ceiling.is_some() {
-                return Some((std::mem::take(&mut waiting.writes), waiting.ceiling.take()));
+                let writes = std::mem::take(&mut waiting.writes);
+                return Some(Batch { writes, ceiling: waiting.ceiling.take() });
             }
             if waiting.closed {
                 return None;
@@ -221,6 +327,13 @@ impl Queue {
             self.more.wait(&mut waiting);
         }
     }
+}
+
+/// Whether an error goes away once there is room.
+fn is_full(error: &redb::Error) -> bool {
+    use std::io::ErrorKind;
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+    matches!(error, redb::Error::Io(error) if full.contains(&error.kind()))
 }
 
 fn make_private(path: &Path) -> std::io::Result<()> {
@@ -282,12 +395,12 @@ fn decode(key: &str, json: Vec<u8>, applied: Option<&[u8]>) -> Option<(Key, Obje
     Some((key, Object { value, version, json: Bytes::from(json), applied }))
 }
 
-fn commit(database: &Database, writes: &[Write], ceiling: Option<u64>) -> Result<(), redb::Error> {
+fn commit(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut objects = transaction.open_table(OBJECTS)?;
         let mut applied = transaction.open_table(APPLIED)?;
-        for write in writes {
+        for write in &batch.writes {
             let key = write.key.as_str();
             match &write.object {
                 Some(object) => {
@@ -303,10 +416,13 @@ fn commit(database: &Database, writes: &[Write], ceiling: Option<u64>) -> Result
                 }
             }
         }
-        if let Some(ceiling) = ceiling {
+        if let Some(ceiling) = batch.ceiling {
             transaction.open_table(META)?.insert(CEILING, ceiling)?;
         }
     }
     transaction.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
