@@ -11,6 +11,7 @@ mod mesh;
 mod output;
 mod report;
 mod state;
+mod warnings;
 mod workbench;
 
 pub use args::{

@@ -7,18 +7,21 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, LogParams},
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::{GroupVersionKind, TypeMeta},
     discovery::{self, ApiCapabilities, ApiResource, Scope},
 };
 use parking_lot::Mutex;
+use tower::util::MapResponseLayer;
 
-use crate::{CliError, StateDir, args::Target, error::During};
+use crate::{CliError, StateDir, args::Target, error::During, warnings::Warnings};
 
 /// A connection to the API of a mesh.
 #[derive(Clone)]
 pub struct Mesh {
     client: Client,
+    warnings: Warnings,
     kinds: std::sync::Arc<Mutex<Vec<(ApiResource, ApiCapabilities)>>>,
 }
 
@@ -49,8 +52,21 @@ impl Mesh {
             .await
             .during(&what)?;
         config.proxy_url = None;
-        let client = Client::try_from(config).during("set up the API client")?;
-        Ok(Self { client, kinds: std::sync::Arc::default() })
+        let warnings = Warnings::default();
+        let noting = warnings.clone();
+        let client = ClientBuilder::try_from(config)
+            .during("set up the API client")?
+            .with_layer(&MapResponseLayer::new(move |response: http::Response<_>| {
+                noting.note(response.headers());
+                response
+            }))
+            .build();
+        Ok(Self { client, warnings, kinds: std::sync::Arc::default() })
+    }
+
+    /// What the API has warned of since this was asked last.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     /// The API client.

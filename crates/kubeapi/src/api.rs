@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     auth::Identity,
     object,
+    options::Ids,
     render::Form,
     request::{Query, ResourcePath},
     resource::{Registry, Resource},
@@ -42,6 +43,8 @@ pub(crate) struct Api {
     pub(crate) services: ServiceRange,
     /// The kubelet's socket.
     pub(crate) kubelet: PathBuf,
+    /// Which users and groups containers can have.
+    pub(crate) ids: Ids,
     /// Held while a service gets its address.
     pub(crate) allocating: Arc<tokio::sync::Mutex<()>>,
     registry: RwLock<Arc<Registry>>,
@@ -106,13 +109,14 @@ impl Api {
         store: Store,
         tokens: Tokens,
         services: ServiceRange,
-        kubelet: PathBuf,
+        (kubelet, ids): (PathBuf, Ids),
     ) -> Self {
         let api = Self {
             store,
             tokens,
             services,
             kubelet,
+            ids,
             allocating: Arc::default(),
             registry: RwLock::new(Arc::new(Registry::new(std::iter::empty()))),
         };
@@ -204,11 +208,13 @@ impl Api {
     }
 }
 
-fn write_error(resource: &Resource, name: &str, error: &WriteError) -> ApiError {
+/// What a client is told of a write that did not happen, or is not known to be on disk.
+pub(crate) fn write_error(resource: &Resource, name: &str, error: &WriteError) -> ApiError {
     match error {
         WriteError::Exists => ApiError::already_exists(resource, name),
         WriteError::Changed => ApiError::conflict(resource, name),
         WriteError::DiskFailed(_) => ApiError::internal(error.to_string()),
+        WriteError::DiskFull(_) => ApiError::insufficient_storage(error.to_string()),
         WriteError::Overloaded => ApiError::unavailable(error.to_string()),
     }
 }

@@ -66,7 +66,7 @@ mod tests {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let tokens = Tokens::open(&dir.path().join("key")).unwrap();
         let range = ServiceRange { base: [10, 96, 0, 0].into(), prefix: 16 };
-        let api = Api::new(store, tokens, range, dir.path().join("socket"));
+        let api = Api::new(store, tokens, range, (dir.path().join("socket"), crate::Ids::Many));
         let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
         for (name, created, last) in [
             ("old", "2026-11-22T00:30:00Z", "2026-11-22T00:40:00Z"),

@@ -43,5 +43,5 @@ mod tokens;
 mod watch;
 mod write;
 
-pub use options::{ApiOptions, ApiUser};
+pub use options::{ApiOptions, ApiUser, Ids};
 pub use server::{ApiServer, ApiServerError};

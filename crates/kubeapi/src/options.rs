@@ -14,6 +14,17 @@ pub struct ApiOptions {
     pub node_address: Ipv4Addr,
     /// The node's kubelet, which serves exec, attach and logs.
     pub kubelet_socket: PathBuf,
+    /// Which users and groups the containers of the node can have.
+    pub ids: Ids,
+}
+
+/// Users and groups of containers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ids {
+    /// Those that pods ask for.
+    Many,
+    /// One for all; clients that ask for others are warned.
+    One,
 }
 
 impl ApiOptions {
@@ -25,6 +36,7 @@ impl ApiOptions {
             service_cidr: (Ipv4Addr::new(10, 96, 0, 0), 16),
             node_address: Ipv4Addr::new(10, 244, 0, 1),
             kubelet_socket: kubelet_socket.into(),
+            ids: Ids::Many,
         }
     }
 }

@@ -98,7 +98,7 @@ impl ApiServer {
         )
         .map_err(Failure::Tls)?;
         let range = ServiceRange { base, prefix };
-        let api = Api::new(store, tokens, range, options.kubelet_socket);
+        let api = Api::new(store, tokens, range, (options.kubelet_socket, options.ids));
         bootstrap::run(&api, service, options.node_address).map_err(Failure::Bootstrap)?;
         Ok(Self {
             api: Arc::new(api),

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     admission::{self, Operation},
-    api::{Api, Call},
+    api::{Api, Call, write_error},
     body,
     http_io::Answer,
     object,
+    options::Ids,
     patch::{self, Patch},
     read, rules, schema, services,
     status::ApiError,
@@ -66,7 +67,7 @@ async fn create_draft(api: &Api, call: &Call, mut draft: Draft) -> Result<Answer
     rules::prepare_create(resource, &call.path.namespace, &mut draft.value)?;
     schema::apply_defaults(&mut draft.value);
     let _addresses = services::allocate(api, call, None, &mut draft.value).await?;
-    check(call, &mut draft, rules::validate_create)?;
+    check(api, call, &mut draft, rules::validate_create)?;
     admission::validate(api, call, Operation::Create, None, &mut draft).await?;
     // The namespace may have begun to end while webhooks were asked.
     admission::check_namespace(api, call, object::name(&draft.value))?;
@@ -195,7 +196,7 @@ async fn change_once(
     own(&mut draft.value);
     let _addresses = services::allocate(api, call, Some(old), &mut draft.value).await?;
     let warnings = draft.warnings.len();
-    check(call, &mut draft, |resource, new| rules::validate_update(resource, old, new))?;
+    check(api, call, &mut draft, |resource, new| rules::validate_update(resource, old, new))?;
     if !rules::changes_specification(old, &draft.value) {
         // Who only labels an object need not hear again what is odd about it.
         draft.warnings.truncate(warnings);
@@ -227,7 +228,7 @@ pub(crate) async fn durable(call: &Call, receipt: Receipt) -> Result<(), ApiErro
     if rules::is_observation(&call.resource, &call.path.subresource) {
         return Ok(());
     }
-    receipt.wait().await.map_err(|error| ApiError::internal(error.to_string()))
+    receipt.wait().await.map_err(|error| write_error(&call.resource, &call.path.name, &error))
 }
 
 /// An answer with `Warning` headers.
@@ -290,6 +291,7 @@ fn prune(call: &Call, draft: &mut Draft) -> Result<(), ApiError> {
 
 /// Refuses an object that breaks rules, naming all of them.
 fn check(
+    api: &Api,
     call: &Call,
     draft: &mut Draft,
     own_rules: impl Fn(&crate::resource::Resource, &Value) -> Vec<crate::status::Cause>,
@@ -301,6 +303,9 @@ fn check(
         let findings = schema::check(&draft.value);
         causes.extend(findings.causes);
         draft.warnings.extend(findings.warnings);
+        if api.ids == Ids::One {
+            draft.warnings.extend(palisade_manifest::one_id_warning(&draft.value));
+        }
     }
     if causes.is_empty() {
         return Ok(());

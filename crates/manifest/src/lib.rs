@@ -9,6 +9,7 @@ pub mod codes;
 mod crds;
 mod decode;
 mod defaults;
+mod ids;
 mod istio;
 mod kubernetes;
 mod merge;
@@ -30,6 +31,7 @@ pub use check::is_reserved_header;
 pub use crds::crds;
 pub use decode::{Decoded, Object, decode, validate_object};
 pub use defaults::apply_defaults;
+pub use ids::one_id_warning;
 pub use istio::{
     Action, AuthorizationPolicy, AuthorizationPolicySpec, ClaimToHeader, Condition,
     DestinationRule, DestinationRuleSpec, From, JwtHeader, JwtRule, Mtls, MtlsSetting, Operation,

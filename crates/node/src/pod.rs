@@ -9,6 +9,7 @@ use std::{future::pending, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use palisade_sys::privilege::has_many_ids;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -66,7 +67,8 @@ impl PodWorker {
         pod: watch::Receiver<Arc<Pod>>,
         order: watch::Receiver<Order>,
     ) -> Self {
-        let state = PodState::new(&pod.borrow(), Timestamp::now());
+        let mut state = PodState::new(&pod.borrow(), Timestamp::now());
+        state.one_id = (!has_many_ids()).then(|| one_id_warning(&pod.borrow())).flatten();
         Self {
             context,
             pod,
@@ -126,6 +128,7 @@ impl PodWorker {
 
     /// Starts everything and returns when all applications have ended for good.
     async fn live(&mut self) {
+        self.warn_of_one_id();
         let address = self.take_address().await;
         let (sandbox, volumes) =
             tokio::join!(self.make_sandbox(&address), self.make_volumes(address.ip()));
@@ -147,6 +150,12 @@ impl PodWorker {
             if let Place::Main(_) = container.place {
                 container.finished().await;
             }
+        }
+    }
+
+    fn warn_of_one_id(&self) {
+        if let Some(message) = self.state.borrow().one_id.clone() {
+            self.context.events.pod(&self.pod.borrow(), Kind::Warning, "OneUserId", message);
         }
     }
 
@@ -383,6 +392,10 @@ async fn ending(
         grace = ordered => grace,
         grace = deleted => grace,
     }
+}
+
+fn one_id_warning(pod: &Pod) -> Option<String> {
+    palisade_manifest::one_id_warning(&serde_json::to_value(pod).ok()?)
 }
 
 fn has_ended(pod: &Pod) -> bool {

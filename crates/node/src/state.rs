@@ -18,6 +18,8 @@ pub(crate) struct PodState {
     pub main: Vec<ContainerState>,
     /// Set when the pod has ended for another reason than its containers.
     pub failure: Option<Failure>,
+    /// What to say if the pod asks for users that this machine can't give it.
+    pub one_id: Option<String>,
     /// Whether the pod has ended or will not run again.
     pub is_over: bool,
 }
@@ -118,6 +120,7 @@ impl PodState {
             init: waiting(init),
             main: waiting(main),
             failure: None,
+            one_id: None,
             is_over: false,
         }
     }

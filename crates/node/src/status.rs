@@ -112,8 +112,12 @@ fn conditions(
         ("ContainersReady", ready),
         ("PodScheduled", Verdict::True),
     ];
+    let ids = state
+        .one_id
+        .clone()
+        .map(|message| (USER_IDS, Verdict::False { reason: "OneUserId", message: Some(message) }));
     let condition = |(kind, verdict)| condition(kind, verdict, pod, previous, now);
-    all.into_iter().map(condition).collect()
+    all.into_iter().chain(ids).map(condition).collect()
 }
 
 #[derive(Clone)]
@@ -214,6 +218,9 @@ fn terminated(end: &Termination) -> ApiState {
         ..ApiState::default()
     }
 }
+
+/// Condition of a pod that asks for users where there is one; others have none of it.
+const USER_IDS: &str = "palisade.dev/UserIds";
 
 #[cfg(test)]
 mod tests;

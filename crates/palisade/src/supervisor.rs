@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use palisade_cli::{CliError, StateDir};
-use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
+use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser, Ids};
 use palisade_net::{
     Fabric, GATEWAY,
     egress::{Dialer, Egress, Resolver},
@@ -202,7 +202,11 @@ impl Mesh {
         let state = StateDir::new(Some(&self.args.state_dir));
         let port = self.host.local_addr()?.port();
         let inside = TcpListener::bind(INSIDE).context("listen in the mesh's network")?;
-        let api = ApiServer::open(ApiOptions::new(state.api(), state.kubelet_socket()))?;
+        let mut options = ApiOptions::new(state.api(), state.kubelet_socket());
+        if !palisade_sys::privilege::has_many_ids() {
+            options.ids = Ids::One;
+        }
+        let api = ApiServer::open(options)?;
         let inside_url = format!("https://{INSIDE}");
         let users = [
             (ApiUser::Admin, state.kubeconfig(), format!("https://127.0.0.1:{port}")),

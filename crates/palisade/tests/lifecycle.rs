@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
+use palisade_sys::testing::in_sandbox;
 use palisade_testkit::{Mesh, Run, eventually, repository};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
@@ -26,8 +27,10 @@ fn a_killed_mesh_vanishes_and_the_next_one_resumes() {
     let before = mesh.kubectl(&uid).ok();
     mesh.kill();
     eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+    let left = groups_of(&state);
 
     let mut mesh = Mesh::with(BINARY).state(&state).start();
+    assert!(left.iter().all(|group| !group.exists()), "{left:?} of the killed mesh");
     assert_eq!(mesh.kubectl(&uid).ok(), before);
     eventually("the pods run again", Duration::from_secs(30), || {
         let (code, status) = mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]);
@@ -157,9 +160,10 @@ fn a_machine_that_is_too_small_is_said_to_be() {
     assert!(few.stderr.contains("only 200 files may be open"), "{few}");
     assert!(few.stderr.contains("ulimit -Hn"), "{few}");
     let full = r#"exec unshare -rm sh -c 'mount -t tmpfs -o size=SIZE none "$2" && exec "$1" --state-dir "$2" up --exit' sh "$1" "$2""#;
-    for size in ["16k", "64k"] {
+    let said = [("16k", "No space left on device"), ("64k", "the disk of the store is full")];
+    for (size, said) in said {
         let full = shell(&full.replace("SIZE", size)).code(2);
-        assert!(full.stderr.contains("No space left on device"), "{size}: {full}");
+        assert!(full.stderr.contains(said), "{size}: {full}");
         assert!(full.stderr.contains(&state.display().to_string()), "{size}: {full}");
     }
     eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
@@ -219,6 +223,82 @@ fn a_supervisor_that_hangs_is_killed_and_said_to() {
     let log = state.join("supervisor.log").display().to_string();
     assert!(said.contains("not ready after 2 s") && said.contains(&log), "{said}");
     eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+}
+
+#[test]
+fn down_removes_the_groups_of_a_killed_mesh() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let other = Mesh::with(BINARY).start();
+    let others = groups_of(other.state());
+    let mut mesh = Mesh::with(BINARY).state(&state).start();
+    mesh.kill();
+    eventually("all processes are gone", Duration::from_secs(5), || processes_of(&state));
+    let left = groups_of(&state);
+    assert!(left.iter().all(|group| group.exists()), "{left:?}");
+    // Not a group of ours, whatever the list says.
+    let foreign = directory.path().join("palisade-1");
+    fs::create_dir(&foreign).unwrap();
+    let list = state.join("run/cgroups");
+    let lines = fs::read_to_string(&list).unwrap_or_default();
+    fs::write(&list, format!("{lines}{}\n", foreign.display())).unwrap();
+    let down = ["--state-dir", &state.display().to_string(), "down", "--purge"];
+    Run::new(Command::new(BINARY).args(down)).ok();
+    assert!(left.iter().all(|group| !group.exists()), "{left:?}");
+    assert!(foreign.exists() && others.iter().all(|group| group.exists()));
+}
+
+#[test]
+fn a_disk_that_fills_up_refuses_changes_and_loses_none() {
+    in_sandbox("a_disk_that_fills_up_refuses_changes_and_loses_none", || {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        fs::create_dir(&state).unwrap();
+        palisade_sys::mount::tmpfs(&state, "mode=0700,size=48m").unwrap();
+        let mut mesh = Mesh::with(BINARY).state(&state).args([manifests()]).start();
+        let create = |mesh: &Mesh, name: &str| {
+            mesh.kubectl(&["create", "configmap", name, "--from-literal=a=b"])
+        };
+        create(&mesh, "before").ok();
+        let filler = state.join("filler");
+        let full = fs::File::create(&filler)
+            .and_then(|mut file| std::io::copy(&mut std::io::repeat(1), &mut file));
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        let refused = eventually("a change is refused", Duration::from_secs(30), || {
+            let run = create(&mesh, "refused");
+            if run.code == 0 { Err(run.to_string()) } else { Ok(run) }
+        });
+        assert!(refused.stderr.contains("the disk of the store is full"), "{refused}");
+        assert!(refused.stderr.contains(&state.display().to_string()), "{refused}");
+        let applied = mesh.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: refused}}");
+        let applied = applied.code(2);
+        assert!(applied.stderr.contains("the disk of the store is full"), "{applied}");
+        assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
+        mesh.kubectl(&["get", "configmap", "before"]).ok();
+        fs::remove_file(&filler).unwrap();
+        eventually("changes are taken again", Duration::from_secs(30), || {
+            let run = create(&mesh, "after");
+            if run.code == 0 { Ok(()) } else { Err(run.to_string()) }
+        });
+        mesh.kill();
+        let mesh = Mesh::with(BINARY).state(&state).start();
+        let names = ["get", "configmap", "-o", "jsonpath={.items[*].metadata.name}"];
+        let names = mesh.kubectl(&names).ok();
+        assert!(names.contains("before") && names.contains("after"), "{names}");
+        assert!(!names.contains("refused"), "{names}");
+        eventually("the pods run again", Duration::from_secs(30), || {
+            match mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]) {
+                (0, status) if status == "200" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    });
+}
+
+/// The control groups that a mesh has written down; none where it may make none.
+fn groups_of(state: &Path) -> Vec<PathBuf> {
+    let lines = fs::read_to_string(state.join("run/cgroups")).unwrap_or_default();
+    lines.lines().map(PathBuf::from).collect()
 }
 
 /// A process that this one has started.

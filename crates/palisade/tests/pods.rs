@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_testkit::{Mesh, eventually};
+use palisade_testkit::{Mesh, Run, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 const SOON: Duration = Duration::from_secs(60);
@@ -209,3 +209,160 @@ fn an_image_that_can_not_be_had_backs_off() {
         if words.iter().all(|word| told.contains(word)) { Ok(()) } else { Err(told) }
     });
 }
+
+#[test]
+fn a_user_that_there_is_not_is_refused_by_name() {
+    if !(palisade_sys::privilege::has_many_ids() && rustix::process::geteuid().is_root()) {
+        // Then there is one user, whatever is asked for: see below.
+        return;
+    }
+    let mesh = mesh();
+    let applied = mesh.apply(&pod("high", "  securityContext: {runAsUser: 70000}\n", "id -u"));
+    assert!(!applied.stderr.contains("no effect"), "{applied}");
+    eventually("it does not start", SOON, || {
+        let status = mesh.palisade(&["status"]).ok();
+        let words = ["CreateContainerConfigError", "runAsUser 70000 is not on this machine"];
+        if words.iter().all(|word| status.contains(word)) { Ok(()) } else { Err(status) }
+    });
+}
+
+#[test]
+fn where_there_is_one_user_pods_that_ask_for_others_are_told() {
+    let mesh = Mesh::with(BINARY).rootless().start();
+    mesh.kubectl_apply(NAMESPACE).ok();
+    let asks = |name: &str| pod(name, "  securityContext: {runAsUser: 70000}\n", "id -u");
+    let warning = "spec.securityContext.runAsUser: no effect: a mesh without root has one user id";
+    let applied = mesh.apply(&asks("told"));
+    assert!(applied.stderr.contains(warning), "{applied}");
+    let again = mesh.kubectl_apply(&asks("again"));
+    assert!(again.stderr.contains(&format!("Warning: {warning}")), "{again}");
+    eventually("pod, event and status say it", SOON, || {
+        let told = mesh.kubectl(&["-n", "work", "describe", "pod", "told"]).ok();
+        let status = mesh.palisade(&["status"]).ok();
+        let message = mesh.kubectl(&["-n", "work", "get", "pod", "told", "-o", ONE_ID]).ok();
+        let is_told = told.contains("OneUserId") && told.contains(warning);
+        let all = is_told && message.starts_with(warning) && status.contains(warning);
+        if all { Ok(()) } else { Err(format!("{told}\n{message}\n{status}")) }
+    });
+    eventually("it runs all the same", SOON, || {
+        let log = mesh.kubectl(&["-n", "work", "logs", "told"]);
+        if log.code == 0 && log.stdout == "0\n" { Ok(()) } else { Err(log.to_string()) }
+    });
+}
+
+const ONE_ID: &str = "jsonpath={.status.conditions[?(@.type=='palisade.dev/UserIds')].message}";
+
+#[test]
+fn a_volume_in_an_empty_one_is_shown() {
+    let mesh = mesh();
+    let settings = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: work}
+data: {color: blue}
+";
+    mesh.kubectl_apply(settings).ok();
+    let volumes = "    volumeMounts:
+    - {name: settings, mountPath: /data/conf}
+    - {name: settings, mountPath: /data/color, subPath: color}
+    - {name: scratch, mountPath: /data}
+  volumes:
+  - {name: scratch, emptyDir: {}}
+  - {name: settings, configMap: {name: settings}}
+";
+    let script = "cat /data/conf/color /data/color > /data/said; exec cat /data/said";
+    mesh.kubectl_apply(&pod("nested", volumes, script)).ok();
+    let said = eventually("the pod has ended", SOON, || {
+        let phase = ["-n", "work", "get", "pod", "nested", "-o", "jsonpath={.status.phase}"];
+        match mesh.kubectl(&phase).ok() {
+            phase if phase == "Succeeded" => {
+                Ok(mesh.kubectl(&["-n", "work", "logs", "nested"]).ok())
+            }
+            other => Err(format!("{other}: {}", mesh.palisade(&["status"]).ok())),
+        }
+    });
+    assert_eq!(said, "blueblue");
+}
+
+#[test]
+fn status_says_which_probe_keeps_a_pod_from_being_ready() {
+    let mesh = mesh();
+    let probe = "    readinessProbe: {httpGet: {port: 8080, path: PATH}, periodSeconds: 1, failureThreshold: 1}\n";
+    let program = serde_json::to_string(REDIRECTS).unwrap();
+    let command = format!("[/usr/bin/python3, -c, {program}]");
+    let server = |name: &str, path: &str, inject: bool| {
+        let pod = pod(name, &probe.replace("PATH", path), "SCRIPT")
+            .replace("[sh, -c, 'SCRIPT']", &command);
+        if inject { pod.replace("inject: 'false'", "inject: 'true'") } else { pod }
+    };
+    for (name, path, inject) in [
+        ("local", "/local", false),
+        ("away", "/away", false),
+        ("beside", "/away", true),
+        ("bad", "/bad", false),
+    ] {
+        mesh.kubectl_apply(&server(name, path, inject)).ok();
+    }
+    for name in ["local", "away", "beside"] {
+        let ready = [
+            "-n",
+            "work",
+            "wait",
+            "--for=condition=Ready",
+            &format!("pod/{name}"),
+            "--timeout=60s",
+        ];
+        mesh.kubectl(&ready).ok();
+    }
+    let told = |name: &str| mesh.kubectl(&["-n", "work", "describe", "pod", name]).ok();
+    for (name, said) in [("away", "gone away"), ("beside", "gone away")] {
+        let warning =
+            format!("Readiness probe warning: Probe terminated redirects, Response body: {said}");
+        eventually(&format!("{name} is warned of"), SOON, || {
+            let told = told(name);
+            if told.contains("ProbeWarning") && told.contains(&warning) {
+                Ok(())
+            } else {
+                Err(told)
+            }
+        });
+    }
+    assert!(!told("local").contains("ProbeWarning"));
+    eventually("status says why the pod is not ready", SOON, || {
+        let status = mesh.palisade(&["status"]).ok();
+        let words = [
+            "work/bad",
+            "NotReady",
+            "not ready for ",
+            "Readiness probe failed: HTTP probe failed with statuscode: 503 (",
+        ];
+        if words.iter().all(|word| status.contains(word)) { Ok(()) } else { Err(status) }
+    });
+    let late = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let manifests = format!("{NAMESPACE}---\n{}", server("late", "/bad", false));
+    std::fs::write(late.path(), manifests).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let up = Run::new(
+        std::process::Command::new(BINARY)
+            .arg("--state-dir")
+            .arg(state.path().join("state"))
+            .args(["up", "--exit", "--timeout", "5s"])
+            .arg(late.path()),
+    );
+    let up = up.code(1);
+    assert!(up.stderr.contains("`app` of `work/late`: NotReady: not ready for "), "{up}");
+    assert!(up.stderr.contains("statuscode: 503"), "{up}");
+}
+
+/// Sends probes to itself, or elsewhere, or says that it is not well.
+const REDIRECTS: &str = "
+import http.server
+class Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        to = {'/local': '/well', '/away': 'http://elsewhere.example/'}.get(self.path)
+        self.send_response(302 if to else 200 if self.path == '/well' else 503)
+        if to: self.send_header('Location', to)
+        self.end_headers()
+        self.wfile.write(b'gone away')
+    def log_message(self, *_): pass
+http.server.HTTPServer(('', 8080), Server).serve_forever()
+";

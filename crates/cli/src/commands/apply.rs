@@ -121,6 +121,7 @@ async fn apply_one(
             }
         }
     };
+    say_warnings(mesh.warnings(), value)?;
     let style = if action == "unchanged" { Style::Faint } else { Style::Good };
     let group = types.api_version.split_once('/').map(|(group, _)| format!(".{group}"));
     let group = group.unwrap_or_default();
@@ -132,6 +133,18 @@ async fn apply_one(
         name,
         resource_version: stored.metadata.resource_version.unwrap_or_default(),
     })
+}
+
+/// Prints what the API warns of, as kubectl does, unless it was found in the manifest already.
+fn say_warnings(warnings: Vec<String>, manifest: &Value) -> Result<(), CliError> {
+    let known = palisade_manifest::validate_object(manifest);
+    let mut out = anstream::stderr();
+    for warning in warnings {
+        if !known.iter().any(|known| warning.contains(&known.message)) {
+            writeln!(out, "{}: {warning}", Style::Warning.paint("warning")).during("print")?;
+        }
+    }
+    Ok(())
 }
 
 /// A refusal by the API is an answer; anything else is trouble.

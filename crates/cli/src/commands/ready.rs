@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 mod workload;
 
-use super::apply::{Applied, is_mesh_config};
+use super::{
+    apply::{Applied, is_mesh_config},
+    status::troubles_of,
+};
 use crate::{CliError, Mesh};
 
 /// Waits until applied deployments, pods and Jobs are ready or have done their work, and applied
@@ -30,7 +33,9 @@ pub async fn ready(mesh: &Mesh, applied: &[Applied], timeout: Duration) -> Resul
             };
             if Instant::now() > deadline {
                 let seconds = timeout.as_secs();
-                return Err(CliError::No(format!("not ready after {seconds} s: {missing}")));
+                let troubles = troubles_of(mesh, &object.namespace).await;
+                let why: String = troubles.iter().map(|line| format!("\n    {line}")).collect();
+                return Err(CliError::No(format!("not ready after {seconds} s: {missing}{why}")));
             }
             progress.waiting_for(&missing);
             tokio::time::sleep(INTERVAL).await;

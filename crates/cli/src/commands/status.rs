@@ -1,11 +1,12 @@
 //! `status`: whether the mesh runs, and its workloads.
 
 mod trouble;
+mod unready;
 
 use std::io::Write;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Api, api::ListParams};
 use serde_json::json;
 
@@ -18,6 +19,7 @@ use crate::{
     table,
 };
 use trouble::{Trouble, in_columns, trouble_of, troubles};
+use unready::failed_probes;
 
 pub(crate) async fn run(
     target: &Target,
@@ -31,12 +33,13 @@ pub(crate) async fn run(
         Some(mesh) => Api::<Pod>::all(mesh.client()).list(&ListParams::default()).await.ok(),
         None => None,
     };
-    let objects = match mesh.filter(|_| pods.is_some()) {
-        Some(mesh) => objects(&mesh).await,
-        None => Vec::new(),
+    let (objects, failed) = match mesh.as_ref().zip(pods.as_ref()) {
+        Some((mesh, pods)) => (objects(mesh).await, failed_probes(mesh, &pods.items).await),
+        None => Default::default(),
     };
     if args.output == Format::Json {
-        let pods: Option<Vec<_>> = pods.map(|list| list.items.iter().map(as_json).collect());
+        let pods: Option<Vec<_>> =
+            pods.map(|list| list.items.iter().map(|pod| as_json(pod, &failed)).collect());
         let objects: Vec<_> = objects
             .iter()
             .map(|(object, trouble)| json!({"object": object, "trouble": trouble}))
@@ -54,16 +57,41 @@ pub(crate) async fn run(
     let rows: Vec<Vec<String>> = pods.items.iter().map(row).collect();
     let header = ["NAMESPACE", "POD", "READY", "STATUS", "RESTARTS", "SIDECAR", "IP", "AGE"];
     write!(out, "{}", table(&header, &rows)).during("print")?;
-    let troubles: Vec<Vec<String>> = pods.items.iter().flat_map(troubles).map(in_columns).collect();
+    let troubles = pods.items.iter().flat_map(|pod| troubles(pod, &failed));
+    let troubles: Vec<Vec<String>> = troubles.map(in_columns).collect();
     if !troubles.is_empty() {
         let header = ["POD", "CONTAINER", "TROUBLE", "RESTARTS", "LAST EXIT", "MESSAGE"];
         write!(out, "\n{}", table(&header, &troubles)).during("print")?;
+    }
+    let notes: Vec<Vec<String>> = pods.items.iter().flat_map(notes).collect();
+    if !notes.is_empty() {
+        write!(out, "\n{}", table(&["POD", "NOTE"], &notes)).during("print")?;
     }
     if !objects.is_empty() {
         let rows: Vec<_> = objects.into_iter().map(|(object, why)| vec![object, why]).collect();
         write!(out, "\n{}", table(&["OBJECT", "TROUBLE"], &rows)).during("print")?;
     }
     Ok(())
+}
+
+/// What is wrong in a namespace, a line each.
+pub(super) async fn troubles_of(mesh: &Mesh, namespace: &str) -> Vec<String> {
+    let pods = mesh.api::<Pod>(namespace).list(&ListParams::default()).await;
+    let pods = pods.map(|list| list.items).unwrap_or_default();
+    let failed = failed_probes(mesh, &pods).await;
+    let troubles = pods.iter().flat_map(|pod| troubles(pod, &failed));
+    troubles.map(|trouble| trouble.line()).collect()
+}
+
+/// What this machine can't do of what a pod asks for: conditions of our own.
+fn notes(pod: &Pod) -> Vec<Vec<String>> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let name = format!("{}/{}", text(&pod.metadata.namespace), text(&pod.metadata.name));
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let own = conditions.filter(|condition| {
+        condition.type_.starts_with("palisade.dev/") && condition.status == "False"
+    });
+    own.map(|condition| vec![name.clone(), text(&condition.message)]).collect()
 }
 
 /// Objects that the control plane can't use, or not wholly, and why. A control plane that is gone says
@@ -122,7 +150,7 @@ fn row(pod: &Pod) -> Vec<String> {
     ]
 }
 
-fn as_json(pod: &Pod) -> serde_json::Value {
+fn as_json(pod: &Pod, failed: &[Event]) -> serde_json::Value {
     let sidecar = containers(pod).into_iter().find(|container| container.name == PROXY);
     json!({
         "namespace": pod.metadata.namespace,
@@ -130,7 +158,8 @@ fn as_json(pod: &Pod) -> serde_json::Value {
         "ready": is_ready(pod),
         "status": reason(pod),
         "sidecar": sidecar.map(|container| container.ready),
-        "troubles": troubles(pod).iter().map(Trouble::as_json).collect::<Vec<_>>(),
+        "troubles": troubles(pod, failed).iter().map(Trouble::as_json).collect::<Vec<_>>(),
+        "notes": notes(pod).iter().filter_map(|note| note.get(1)).collect::<Vec<_>>(),
         "ip": pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()),
     })
 }

@@ -39,13 +39,17 @@ impl ContainerWorker {
         let image = container.image.as_deref().unwrap_or_default();
         let message = format!("Container image \"{image}\" already present on machine");
         self.event(Kind::Normal, "Pulled", message);
+        let identity = has_many_ids()
+            .then(|| user(&pod, &container, resolved.user))
+            .transpose()
+            .map_err(|message| self.config_error(message))?;
         let terminal = container.tty == Some(true);
         let cgroups = self.cgroups(&container)?;
         let process = ProcessSpec {
             command: resolved.command,
             env: self.whole_environment(variables.clone(), terminal),
             directory: container.working_dir.clone().unwrap_or_default().into(),
-            identity: has_many_ids().then(|| user(&pod, &container, resolved.user)),
+            identity,
             privilege: privilege(&container, resolved.id),
             terminal: if terminal { Terminal::Controlling } else { Terminal::None },
             cgroups: cgroups.doors(),
@@ -138,8 +142,8 @@ fn create_error(message: String) -> Problem {
 }
 
 /// User and group: the container's wish, the pod's, the image's. Root of a container is nobody
-/// here, because the files it sees are the host's.
-fn user(pod: &Pod, container: &Container, image: u32) -> (u32, u32) {
+/// here, because the files it sees are the host's. What is not mapped is refused by name.
+fn user(pod: &Pod, container: &Container, image: u32) -> Result<(u32, u32), String> {
     let of_container = container.security_context.as_ref();
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
     let uid = of_container
@@ -148,12 +152,19 @@ fn user(pod: &Pod, container: &Container, image: u32) -> (u32, u32) {
     let gid = of_container
         .and_then(|context| context.run_as_group)
         .or_else(|| of_pod.and_then(|context| context.run_as_group));
-    let mapped = |id: Option<i64>, default: u32| {
-        let id = id.and_then(|id| u32::try_from(id).ok()).unwrap_or(default);
-        if id == 0 || id > NOBODY { NOBODY } else { id }
-    };
-    let uid = mapped(uid, image);
-    (uid, mapped(gid, uid))
+    let uid = mapped("runAsUser", uid, image)?;
+    Ok((uid, mapped("runAsGroup", gid, uid)?))
+}
+
+fn mapped(field: &str, id: Option<i64>, default: u32) -> Result<u32, String> {
+    match id.map_or(Ok(default), u32::try_from) {
+        Ok(0) => Ok(NOBODY),
+        Ok(id) if id <= NOBODY => Ok(id),
+        _ => Err(format!(
+            "{field} {} is not on this machine: its containers have the ids up to {NOBODY}",
+            id.unwrap_or_default()
+        )),
+    }
 }
 
 /// Only the sidecar's own program may set marks, not whatever calls itself that.
@@ -165,3 +176,38 @@ fn privilege(container: &Container, image: &str) -> Privilege {
 /// Annotation that names a program of this machine, for the first container or, with `.NAME`
 /// appended, for the one of that name.
 const COMMAND: &str = "palisade.dev/command";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::state::Place;
+
+    #[test]
+    fn users_are_the_containers_or_the_pods_or_refused() {
+        for (of_pod, of_container, expected) in [
+            (json!({}), json!({}), Ok((7, 7))),
+            (json!({"runAsUser": 1000}), json!({}), Ok((1000, 1000))),
+            (json!({"runAsUser": 1000, "runAsGroup": 5}), json!({"runAsUser": 8}), Ok((8, 5))),
+            (json!({"runAsUser": 0}), json!({"runAsGroup": 0}), Ok((NOBODY, NOBODY))),
+            (json!({"runAsUser": 65534}), json!({}), Ok((NOBODY, NOBODY))),
+            (json!({"runAsUser": 65535}), json!({}), Err("runAsUser 65535 is not on this machine")),
+            (
+                json!({}),
+                json!({"runAsGroup": 1_000_680_000}),
+                Err("runAsGroup 1000680000 is not on this machine"),
+            ),
+            (json!({}), json!({"runAsUser": -1}), Err("runAsUser -1 is not on this machine")),
+        ] {
+            let container = json!({"name": "c", "securityContext": of_container});
+            let pod = json!({"spec": {"securityContext": of_pod, "containers": [container]}});
+            let pod: Pod = from_value(pod).unwrap();
+            let found = user(&pod, Place::Main(0).of(&pod).unwrap(), 7);
+            match expected {
+                Ok(ids) => assert_eq!(found, Ok(ids)),
+                Err(start) => assert!(found.clone().unwrap_err().starts_with(start), "{found:?}"),
+            }
+        }
+    }
+}

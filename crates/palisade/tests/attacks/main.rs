@@ -93,8 +93,13 @@ fn what_the_documentation_promises_is_tested() {
     assert!(named.len() > 20, "{named:?}");
     for (module, test) in named {
         let file = format!("{module}.rs");
-        let places =
-            ["palisade/tests/attacks", "palisade/tests/identity", "palisade/tests", "net/tests"];
+        let places = [
+            "palisade/tests/attacks",
+            "palisade/tests/identity",
+            "palisade/tests",
+            "net/tests",
+            "node/src/tests",
+        ];
         let text: String = places
             .iter()
             .filter_map(|place| {

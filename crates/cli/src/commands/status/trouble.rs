@@ -1,9 +1,10 @@
 //! Containers that do not run as they should: why, how often, and how they ended.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 use serde_json::json;
 
+use super::unready::why_not_ready;
 use crate::output::age;
 
 /// A container that can't start, or that ends again and again.
@@ -17,21 +18,26 @@ pub(super) struct Trouble {
     last: Option<ContainerStateTerminated>,
 }
 
-/// The containers of a pod that are in trouble.
-pub(super) fn troubles(pod: &Pod) -> Vec<Trouble> {
+/// The containers of a pod that are in trouble; `failed` are events of probes.
+pub(super) fn troubles(pod: &Pod, failed: &[Event]) -> Vec<Trouble> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let name = format!("{}/{}", text(&pod.metadata.namespace), text(&pod.metadata.name));
     let Some(status) = &pod.status else { return Vec::new() };
     let all = status.init_container_statuses.iter().flatten();
     let all = all.chain(status.container_statuses.iter().flatten());
     let trouble = |container: &ContainerStatus| {
-        let reason = trouble_of(container)?;
+        let unready = why_not_ready(pod, container, failed, Timestamp::now());
+        let not_ready = || unready.is_some().then(|| "NotReady".to_owned());
+        let reason = trouble_of(container).or_else(not_ready)?;
         let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
         Some(Trouble {
             pod: name.clone(),
             container: container.name.clone(),
             reason,
-            message: waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default(),
+            message: waiting
+                .and_then(|waiting| waiting.message.clone())
+                .or(unready)
+                .unwrap_or_default(),
             restarts: container.restart_count,
             last: last_end(container).cloned(),
         })
@@ -77,6 +83,13 @@ pub(super) fn in_columns(trouble: Trouble) -> Vec<String> {
 }
 
 impl Trouble {
+    /// All of it in a line, less how often and when.
+    pub(super) fn line(&self) -> String {
+        let Self { pod, container, reason, message, .. } = self;
+        let message = message.lines().next().unwrap_or_default();
+        format!("`{container}` of `{pod}`: {reason}: {message}")
+    }
+
     pub(super) fn as_json(&self) -> serde_json::Value {
         let last = self.last.as_ref().map(|end| {
             json!({ "exitCode": end.exit_code, "reason": end.reason, "finishedAt": end.finished_at })
@@ -123,7 +136,7 @@ mod tests {
                 "state": state, "lastState": last,
             }]}}))
             .unwrap();
-            let row = troubles(&pod).pop().map(in_columns);
+            let row = troubles(&pod, &[]).pop().map(in_columns);
             let found =
                 row.map_or("-".to_owned(), |row| format!("{} | {} | {}", row[2], row[4], row[5]));
             assert_eq!(found, expected);
