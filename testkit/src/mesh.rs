@@ -13,7 +13,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Run, command::tool};
+use crate::{
+    Run,
+    command::{patience, tool},
+};
 
 /// A running mesh.
 #[derive(Debug)]
@@ -105,7 +108,7 @@ impl Starting {
             printed: String::new(),
             _directory: directory,
         };
-        let deadline = Instant::now() + START_TIMEOUT;
+        let deadline = Instant::now() + START_TIMEOUT * patience();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {

@@ -403,7 +403,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 pub(crate) const DEFAULT_API_PORT: u16 = 6443;
 /// Port of the control plane's metrics and status.
 pub(crate) const MONITORING_PORT: u16 = 15014;
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(20);
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The API inside the mesh's own network: on loopback, which no pod can reach.
 const INSIDE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_API_PORT);

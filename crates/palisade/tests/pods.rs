@@ -1,6 +1,6 @@
 //! Pods and Jobs from beginning to end, as kubectl and `status` show them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use palisade_testkit::{Mesh, Run, eventually};
 
@@ -121,34 +121,73 @@ fn a_crash_loop_is_seen_by_everybody() {
     });
 }
 
+/// A mesh whose control groups hold: of root, or in a group that was given to this user. None where
+/// there can be none.
+fn limited_mesh() -> Option<Mesh> {
+    let starting = Mesh::with(BINARY);
+    let starting = match std::env::var(DELEGATED) {
+        Ok(group) => starting.through(["sh", "-c", SCOPE, &group]),
+        Err(_) => starting,
+    };
+    let mesh = starting.start();
+    let is_held = mesh.printed().contains("held to their limits");
+    if !is_held {
+        assert!(!rustix::process::geteuid().is_root(), "{}", mesh.printed());
+        assert!(std::env::var_os(DELEGATED).is_none(), "{}", mesh.printed());
+        return None;
+    }
+    mesh.kubectl_apply(NAMESPACE).ok();
+    Some(mesh)
+}
+
+/// Names a group that this user may divide (`scripts/test-cgroup2`).
+const DELEGATED: &str = "PALISADE_TEST_CGROUP";
+
+/// Starts a program alone in a group of its own, as `systemd-run --scope` does.
+const SCOPE: &str = "mkdir \"$0/up-$$\" && echo $$ > \"$0/up-$$/cgroup.procs\" && exec \"$@\"";
+
 #[test]
 fn pods_are_held_to_their_limits() {
-    let mesh = mesh();
-    if !rustix::process::geteuid().is_root() {
-        assert!(mesh.printed().contains("limits     "), "{}", mesh.printed());
-        return;
-    }
-    assert!(mesh.printed().contains("held to their limits"), "{}", mesh.printed());
+    let Some(mesh) = limited_mesh() else { return };
     let limits = "    resources: {limits: {memory: 32Mi, cpu: 500m}}\n";
-    let greedy = mesh.kubectl_apply(&pod("greedy", limits, "exec tail /dev/zero"));
+    let greedy = pod("greedy", limits, "exec tail /dev/zero").replace("Never", "Always");
+    let greedy = mesh.kubectl_apply(&greedy.replace("inject: 'false'", "inject: 'true'"));
     assert_eq!(greedy.stderr, "", "limits are honoured, so nothing warns");
     greedy.ok();
     let bomb = "n=0; while sleep 300 & do n=$((n+1)); echo $n; done";
     mesh.kubectl_apply(&pod("bomb", "", bomb)).ok();
     mesh.kubectl_apply(&pod("calm", "", "echo calm")).ok();
-    let ended = |name: &str| {
-        eventually(&format!("{name} has ended"), SOON, || {
-            let path = "jsonpath={.status.containerStatuses[0].state.terminated.reason}";
-            let run = mesh.kubectl(&["-n", "work", "get", "pod", name, "-o", path]).ok();
+    // Little enough to be reached where everybody else is busy, too.
+    let slow = limits.replace("500m", "50m");
+    mesh.kubectl_apply(&pod("busy", &slow, "while :; do :; done")).ok();
+    let of = |name: &str, path: &str| {
+        eventually(&format!("{name} has {path}"), SOON, || {
+            let path = format!("jsonpath={{.status.{path}}}");
+            let run = mesh.kubectl(&["-n", "work", "get", "pod", name, "-o", &path]).ok();
             if run.is_empty() { Err(run) } else { Ok(run) }
         })
     };
-    assert_eq!(ended("greedy"), "OOMKilled");
-    assert_eq!(ended("bomb"), "Error");
-    assert_eq!(ended("calm"), "Completed");
+    assert_eq!(of("greedy", "containerStatuses[0].lastState.terminated.reason"), "OOMKilled");
+    let sidecar = ["restartCount", "state.running.startedAt"];
+    let sidecar = sidecar.map(|field| of("greedy", &format!("initContainerStatuses[0].{field}")));
+    assert_eq!(sidecar[0], "0", "the sidecar lives on, since {}", sidecar[1]);
+    assert_eq!(of("bomb", "containerStatuses[0].state.terminated.reason"), "Error");
+    assert_eq!(of("calm", "containerStatuses[0].state.terminated.reason"), "Completed");
     let started = mesh.kubectl(&["-n", "work", "logs", "bomb", "--tail=20"]).ok();
     let started: u32 = started.lines().filter_map(|line| line.parse().ok()).max().unwrap();
     assert!((900..1024).contains(&started), "{started}");
+    let uid =
+        mesh.kubectl(&["-n", "work", "get", "pod", "busy", "-o", "jsonpath={.metadata.uid}"]).ok();
+    eventually("a busy container is slowed down", SOON, || throttled(mesh.state(), &uid));
+}
+
+/// Whether the kernel has kept the container `app` of a pod from running since it used up its time.
+fn throttled(state: &Path, uid: &str) -> Result<(), String> {
+    let roots = std::fs::read_to_string(state.join("run/cgroups")).unwrap();
+    let files = roots.lines().map(|root| Path::new(root).join(uid).join("app/cpu.stat"));
+    let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    let count = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok());
+    if count.is_some_and(|count: u64| count > 0) { Ok(()) } else { Err(text) }
 }
 
 #[test]
