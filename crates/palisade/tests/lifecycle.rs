@@ -301,11 +301,13 @@ fn groups_of(state: &Path) -> Vec<PathBuf> {
     lines.lines().map(PathBuf::from).collect()
 }
 
-/// A process that this one has started.
+/// The program that this process has started.
 fn child_of(parent: u32) -> Option<rustix::process::Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    let first = children.split_whitespace().next()?.parse().ok()?;
-    rustix::process::Pid::from_raw(first)
+    let first = children.split_whitespace().next()?;
+    // Until then it is a copy of its parent, which waits for it.
+    let line = fs::read_to_string(format!("/proc/{first}/cmdline")).ok()?;
+    line.contains("supervisor").then(|| rustix::process::Pid::from_raw(first.parse().ok()?))?
 }
 
 /// Fails with the processes that still belong to a state directory.
