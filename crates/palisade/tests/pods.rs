@@ -183,7 +183,7 @@ fn pods_are_held_to_their_limits() {
 
 /// Whether the kernel has kept the container `app` of a pod from running since it used up its time.
 fn throttled(state: &Path, uid: &str) -> Result<(), String> {
-    let roots = std::fs::read_to_string(state.join("run/cgroups")).unwrap();
+    let roots = std::fs::read_to_string(state.join("run/cgroups")).unwrap_or_default();
     let files = roots.lines().map(|root| Path::new(root).join(uid).join("app/cpu.stat"));
     let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
     let count = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok());
