@@ -2,13 +2,17 @@
 CARGO ?= cargo
 BIN := target/release/palisade
 
-.PHONY: build pages demo test test-long bench tools nft fmt help
+.PHONY: build static pages demo test test-long bench tools nft fmt help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 build: pages ## release binary in target/release/palisade
 	$(CARGO) build --release --locked --bin palisade
+
+static: pages ## the same without shared libraries, in target/static/palisade: it runs in an empty image
+	$(CARGO) rustc --release --locked --package palisade --bin palisade -- -C target-feature=+crt-static
+	install -D $(BIN) target/static/palisade
 
 pages: ## the pages of the console in web/dist, which the binary embeds; needs Node.js 20.19 or newer
 	@if command -v npm >/dev/null; then scripts/build-pages; else echo "no npm: the console will have no pages"; fi

@@ -20,6 +20,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("faults named", &["cargo", "xtask", "honesty"]),
     ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
     ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
+    ("steps of the guide", &["cargo", "xtask", "guide"]),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
     (
         "recorded cases through sidecars",

@@ -5,6 +5,7 @@ mod conformance;
 mod deps;
 mod envoy_diff;
 mod r#gen;
+mod guide;
 mod honesty;
 mod lab;
 
@@ -32,6 +33,8 @@ enum Chore {
     Deps,
     /// Score how often `check` and `explain` name a fault that was put in on purpose; exit 1 below the goal
     Honesty(honesty::Args),
+    /// Run the steps of docs/ci.md in an empty root directory with a static binary
+    Guide(guide::Args),
     /// Generate the code of crates/wire from its proto files
     Gen(r#gen::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::EnvoyDiff(args) => return envoy_diff::run(&args, &mut out),
         Chore::Deps => deps::run(&mut out)?,
         Chore::Honesty(args) => return honesty::run(&args, &mut out),
+        Chore::Guide(args) => guide::run(&args, &mut out)?,
         Chore::Gen(args) => r#gen::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

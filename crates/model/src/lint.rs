@@ -2,12 +2,14 @@
 //! objects together. Which policies apply, what ports speak and what modes hold is asked of the same
 //! [`World`] that explains and tests; nothing of that is worked out here.
 
+mod destination;
 mod fields;
 mod identity;
 mod place;
 mod provider;
 mod request;
 mod shape;
+mod together;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -39,8 +41,10 @@ pub fn lint(studies: &[&Study], world: &World) -> Vec<Finding> {
         place::check(&mut lint, subject);
         provider::check(&mut lint, subject);
     }
-    shape::alone(&mut lint, &subjects);
+    together::check(&mut lint, &subjects);
     place::peer_authentications(&mut lint);
+    place::request_authentications(&mut lint);
+    destination::check(&mut lint);
     workload::check(&mut lint);
     let mut findings = lint.findings;
     findings.sort_by_key(|found| {

@@ -20,7 +20,7 @@ use std::{
 use palisade_manifest::Pod;
 use palisade_types::{Mesh, WorkloadRef};
 
-pub(crate) use destination::TlsModes;
+pub(crate) use destination::{TlsModes, is_about};
 pub use services::port_protocol;
 pub(crate) use services::{service_host, service_ref, target_port};
 pub(crate) use workload::identity as identity_of;

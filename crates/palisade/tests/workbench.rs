@@ -138,50 +138,6 @@ fn a_suite_says_offline_what_it_says_live() {
     assert!(run.stderr.contains("--offline needs manifests"), "{run}");
 }
 
-/// The guide's steps, and those of its workflow.
-#[test]
-fn the_steps_of_the_guide_run_as_written() {
-    let guide = std::fs::read_to_string(repository().join("docs/ci.md")).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let manifests = directory.path().join("manifests");
-    std::os::unix::fs::symlink(repository().join(POC), manifests).unwrap();
-    let yaml = blocks(&guide, "yaml");
-    let suite = yaml.iter().find(|block| block.contains("probes:")).unwrap();
-    std::fs::write(directory.path().join("suite.yaml"), suite).unwrap();
-    let run = |step: &str| {
-        // `palisade` is the binary under test; nothing else of the machine's configuration is seen.
-        let script = format!("set -e\npalisade() {{ \"$PALISADE\" \"$@\"; }}\n{step}");
-        let mut shell = Command::new("/bin/sh");
-        let shell = shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
-        Run::new(shell.env("PALISADE", BINARY)).ok()
-    };
-    let steps = blocks(&guide, "sh");
-    assert!(steps.len() >= 4, "{steps:?}");
-    steps.iter().for_each(|step| drop(run(step)));
-    let report = std::fs::read_to_string(directory.path().join("report.xml")).unwrap();
-    assert!(report.contains("tests=\"3\" failures=\"0\""), "{report}");
-
-    let workflow = yaml.iter().find(|block| block.contains("runs-on:")).unwrap();
-    let steps: Vec<&str> =
-        workflow.lines().filter_map(|line| line.trim_start().strip_prefix("- run: ")).collect();
-    assert!(steps.len() >= 2, "{workflow}");
-    steps.iter().for_each(|step| drop(run(step)));
-    // It is YAML: all that is found is that `on` would be a truth value to an API server.
-    std::fs::write(directory.path().join("workflow.yaml"), workflow).unwrap();
-    let found = run("palisade check workflow.yaml -o json --fail-on never");
-    let found: Value = serde_json::from_str(&found).unwrap();
-    let codes: Vec<&str> =
-        found["problems"].as_array().unwrap().iter().filter_map(|it| it["code"].as_str()).collect();
-    assert_eq!(codes, ["PAL0008"], "{found:#}");
-}
-
-/// The blocks of a page that are in a language.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let start = format!("```{language}\n");
-    let all = page.split(&start).skip(1).filter_map(|rest| rest.split("```").next());
-    all.map(str::to_owned).collect()
-}
-
 const WRONG: &str = "apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: wrong, namespace: poc-mesh}
@@ -231,6 +187,17 @@ metadata: {name: plaintext, namespace: poc-mesh}
 spec:
   host: backend
   trafficPolicy: {tls: {mode: DISABLE}}
+";
+
+/// Has a field without effect.
+const OUTSIDE: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: poc-mesh}
+spec:
+  hosts: [api.example.com]
+  resolution: STATIC
+  ports: [{name: https, number: 443, protocol: TLS}]
+  endpoints: [{address: 192.0.2.7, weight: 2}]
 ";
 
 #[test]
@@ -327,7 +294,12 @@ fn finds_faults_that_are_applied(mesh: &Mesh) {
     let codes: Vec<&str> =
         found["problems"].as_array().unwrap().iter().filter_map(|it| it["code"].as_str()).collect();
     assert_eq!(codes, ["PAL0108"], "{run}");
+    mesh.apply(OUTSIDE).ok();
+    let run = mesh.palisade(&["check"]).code(1);
+    assert!(run.stdout.contains("serviceentry/outside.poc-mesh:"), "{run}");
     mesh.apply(PLAINTEXT).ok();
+    let run = mesh.palisade(&["check"]).code(1);
+    assert!(run.stdout.contains("warning[PAL0123]"), "{run}");
     let to_backend = ["--from", "deploy/frontend.poc-mesh", "--to", "svc/backend.poc-mesh"];
     let run = mesh.palisade(&[&["explain"], &to_backend[..]].concat()).code(1);
     assert!(run.stdout.contains("is reset"), "{run}");

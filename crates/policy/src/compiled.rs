@@ -387,7 +387,8 @@ fn provider<'a>(
 }
 
 /// Whether a policy's would-be result is all that counts.
-pub(crate) fn is_dry_run(policy: &AuthorizationPolicy) -> bool {
+#[must_use]
+pub fn is_dry_run(policy: &AuthorizationPolicy) -> bool {
     enforcement(policy) == Enforcement::DryRun
 }
 

@@ -19,7 +19,7 @@ mod words;
 
 pub use attributes::{Attributes, HeaderFields, Http};
 pub use client_address::{Forwarding, client_address};
-pub use compiled::{Applied, Before, CompiledPolicies, Custom, Enforcement};
+pub use compiled::{Applied, Before, CompiledPolicies, Custom, Enforcement, is_dry_run};
 pub use decision::{Decision, Reason, RuleName, Shadow, Verdict};
 pub use mtls::EffectiveMtls;
 pub use policy_ref::PolicyRef;

@@ -12,7 +12,7 @@ use super::{Source, yaml::yaml};
 use crate::{CliError, Mesh, error::During};
 
 /// Kinds that say who may call whom; ConfigMaps only for the mesh's settings.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "Namespace",
     "Service",
     "ServiceAccount",
@@ -21,6 +21,7 @@ const KINDS: [&str; 9] = [
     "AuthorizationPolicy",
     "RequestAuthentication",
     "DestinationRule",
+    "ServiceEntry",
     "ConfigMap",
 ];
 

@@ -44,7 +44,7 @@ meanings! {
     TRUST_DOMAIN "PAL0106" "a principal of a trust domain that the mesh does not have" ["KIA0106"]
         "principals: [prod.example/ns/a/sa/b]"
         "Certificates of this mesh have its own trust domain or an alias of it, so the value never \
-         matches. `cluster.local` always means the mesh's own. The trust domain is read from \
+         matches. In principals `cluster.local` always means the mesh's own. The trust domain is read from \
          ConfigMap `istio` in the root namespace if it is among the manifests."
     NO_NAMESPACE "PAL0107" "a namespace that does not exist" ["IST0101" "KIA0101"]
         "namespaces: [paymnets]"
@@ -82,8 +82,9 @@ meanings! {
          value never matches."
     PATH_SLIPS "PAL0115" "a path that is denied exactly, and reachable by another spelling" []
         "action: DENY\nrules: [{to: [{operation: {paths: [/admin]}}]}]"
-        "Many servers take `/admin/`, `/admin;x=y` or, where slashes are not merged, `//admin` for \
-         the same path. Deny `/admin*` too, or better: allow what is needed instead of denying \
+        "Many servers take `/admin/`, `/admin;x=y` or, where slashes are not merged and decoded, \
+         `//admin` and `%2fadmin` for the same path, and no operator of a path template takes a \
+         bracket. Deny `/admin*` too, or better: allow what is needed instead of denying \
          what is not; set `pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}` in the mesh \
          config."
     HOST_PORT "PAL0116" "a host without its port" []
@@ -100,10 +101,24 @@ meanings! {
     NO_SIDECAR "PAL0119" "a caller that is named, and has no sidecar to be known by" ["IST0103"]
         "sidecar.istio.io/inject: \"false\"  # on a workload that a policy allows"
         "Identities come from sidecars. A caller without one speaks plaintext: it is reset by STRICT, \
-         and matches no rule that names it. Let a sidecar be injected."
+         and matches no rule that names it or its namespace. Let a sidecar be injected."
     PROBE "PAL0120" "a probe or scrape that is refused" []
         "sidecar.istio.io/rewriteAppHTTPProbers: \"false\""
         "Probes of the kubelet and scrapes come as plaintext without identity. With this annotation \
          they go straight to the port, where mTLS or an ALLOW policy refuses them. Remove the \
          annotation, so that the sidecar answers them, or allow their path."
+    TAKEN_BACK "PAL0121" "an ALLOW rule that a DENY policy takes back" []
+        "action: DENY\nrules: [{}]  # and an ALLOW policy for the same workloads"
+        "Policies do not override each other: all that apply are asked, and DENY always wins, be its \
+         policy for the workload, the namespace or the mesh. To deny all but what is allowed, write \
+         `spec: {}`: an ALLOW policy without rules, to which others add."
+    SERVICE_PORT "PAL0122" "a port of the Service, where the workload's is meant" []
+        "ports: ['80']  # and a Service with port 80 and targetPort 8080"
+        "Policies are enforced by the sidecar of the workload, which sees the port that the Service \
+         leads to. The value never matches: an ALLOW rule allows nothing, a DENY rule denies nothing."
+    CLIENT_PLAINTEXT "PAL0123" "clients that are told to speak plaintext to what takes mTLS only" ["KIA0207" "KIA0208"]
+        "trafficPolicy: {tls: {mode: DISABLE}}  # for a host whose workloads are STRICT"
+        "A DestinationRule with TLS mode DISABLE takes the identity from its clients, and a workload in \
+         mode STRICT resets their connections. Remove `tls`, as sidecars speak mTLS by themselves, or \
+         write `mode: ISTIO_MUTUAL`."
 }

@@ -22,6 +22,7 @@ pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
                         let (namespace, name) = value.split_once('/').unwrap_or((own, value));
                         account(lint, subject, (namespace, name), &path);
                     }
+                    About::TrustDomain => trust_domain(lint, subject, value, &path),
                     _ => {}
                 }
             }
@@ -44,19 +45,39 @@ fn principal(lint: &mut Lint<'_>, subject: &Subject<'_>, value: &str, path: &str
         }
         return;
     };
-    let mesh = lint.world.mesh();
-    let own = mesh.trust_domains().any(|own| own.as_str() == *domain);
-    if !own && *domain != "cluster.local" && !domain.contains('*') {
-        let mine = mesh.trust_domain.to_string();
-        let message =
-            format!("no identity is of the trust domain `{domain}`; this mesh is `{mine}`");
+    if *domain != "cluster.local" && is_foreign(lint, domain) {
+        let mine = lint.world.mesh().trust_domain.to_string();
         let help = format!("write `{mine}/ns/{namespace}/sa/{name}`");
-        lint.report(codes::TRUST_DOMAIN, at, path, message, help);
+        lint.report(codes::TRUST_DOMAIN, at, path, foreign(&mine, domain), help);
         return;
     }
     if !namespace.contains('*') && !name.contains('*') {
         account(lint, subject, (namespace, name), path);
     }
+}
+
+/// A value of `trustDomains`; `cluster.local` does not stand for the mesh's own there.
+fn trust_domain(lint: &mut Lint<'_>, subject: &Subject<'_>, value: &str, path: &str) {
+    if is_foreign(lint, value) {
+        let mine = lint.world.mesh().trust_domain.to_string();
+        let at = (subject.study, subject.object);
+        lint.report(
+            codes::TRUST_DOMAIN,
+            at,
+            path,
+            foreign(&mine, value),
+            format!("write `{mine}`"),
+        );
+    }
+}
+
+fn is_foreign(lint: &Lint<'_>, domain: &str) -> bool {
+    let own = lint.world.mesh().trust_domains().any(|own| own.as_str() == domain);
+    !own && !domain.contains('*')
+}
+
+fn foreign(mine: &str, domain: &str) -> String {
+    format!("no identity is of the trust domain `{domain}`; this mesh is `{mine}`")
 }
 
 fn namespace(lint: &mut Lint<'_>, subject: &Subject<'_>, value: &str, path: &str) {

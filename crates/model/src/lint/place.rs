@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use palisade_manifest::{Object, PeerAuthentication, Typed, WorkloadSelector, codes};
+use palisade_manifest::{Object, ObjectMeta, Typed, WorkloadSelector, codes};
 
 use super::{Lint, Subject, did_you_mean, or_default};
 
@@ -17,42 +17,68 @@ pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
 
 pub(super) fn peer_authentications(lint: &mut Lint<'_>) {
     let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
-    for (study, object, policy) in all(lint) {
-        let namespace = or_default(&policy.metadata.namespace).to_owned();
-        let selector = policy.spec.selector.clone().unwrap_or_default();
-        if !selector.match_labels.is_empty() {
-            let selected = lint.world.pods().any(|pod| {
-                let labels = &pod.metadata.labels;
-                pod.metadata.namespace == namespace
-                    && selector
-                        .match_labels
-                        .iter()
-                        .all(|(key, value)| labels.get(key) == Some(value))
-            });
-            if !selected {
-                selects_nothing(lint, (study, object), &selector, &namespace);
-            }
-        }
-        let key = (namespace, format!("{:?}", selector.match_labels));
+    let all = all(lint, |typed| match typed {
+        Typed::PeerAuthentication(it) => Some((&it.metadata, it.spec.selector.as_ref())),
+        _ => None,
+    });
+    for (at, metadata, selector) in all {
+        let namespace = or_default(&metadata.namespace).to_owned();
+        unselected(lint, at, selector, &namespace);
+        let key = (namespace, format!("{:?}", selector.map(|it| &it.match_labels)));
         if let Some(other) = seen.get(&key) {
             let message = format!("`{other}` is for the same workloads; only the older one counts");
-            let help = "keep one of them";
-            lint.report(codes::TWO_MODES, (study, object), "metadata.name", message, help);
+            lint.report(codes::TWO_MODES, at, "metadata.name", message, "keep one of them");
         } else {
-            seen.insert(key, policy.metadata.name.clone());
+            seen.insert(key, metadata.name.clone());
         }
     }
 }
 
-fn all<'a>(lint: &Lint<'a>) -> Vec<(usize, &'a Object, &'a PeerAuthentication)> {
+pub(super) fn request_authentications(lint: &mut Lint<'_>) {
+    let all = all(lint, |typed| match typed {
+        Typed::RequestAuthentication(it) => Some((&it.metadata, it.spec.selector.as_ref())),
+        _ => None,
+    });
+    for (at, metadata, selector) in all {
+        unselected(lint, at, selector, or_default(&metadata.namespace));
+    }
+}
+
+type At<'a> = (usize, &'a Object);
+
+/// The objects of a kind, with where they are, what they are and whom they select.
+fn all<'a>(
+    lint: &Lint<'a>,
+    kind: impl Fn(&'a Typed) -> Option<(&'a ObjectMeta, Option<&'a WorkloadSelector>)>,
+) -> Vec<(At<'a>, &'a ObjectMeta, Option<&'a WorkloadSelector>)> {
     let numbered = lint.studies.iter().enumerate();
     let objects = numbered.flat_map(|(at, study)| study.objects.iter().map(move |it| (at, it)));
     objects
-        .filter_map(|(at, object)| match &object.typed {
-            Typed::PeerAuthentication(policy) => Some((at, object, policy.as_ref())),
-            _ => None,
+        .filter_map(|(at, object)| {
+            let (metadata, selector) = kind(&object.typed)?;
+            Some(((at, object), metadata, selector))
         })
         .collect()
+}
+
+/// A selector of the policy's own namespace, or of all if that is the root namespace.
+fn unselected(
+    lint: &mut Lint<'_>,
+    at: At<'_>,
+    selector: Option<&WorkloadSelector>,
+    namespace: &str,
+) {
+    let Some(selector) = selector else { return };
+    let everywhere = namespace == lint.world.mesh().root_namespace;
+    let selected = lint.world.pods().any(|pod| {
+        let labels = &pod.metadata.labels;
+        let mut wanted = selector.match_labels.iter();
+        (everywhere || pod.metadata.namespace == namespace)
+            && wanted.all(|(key, value)| labels.get(key) == Some(value))
+    });
+    if !selected {
+        selects_nothing(lint, at, selector, namespace);
+    }
 }
 
 fn selects_nothing(

@@ -3,7 +3,7 @@
 
 use palisade_http::normalize::normalize;
 use palisade_manifest::{Action, Rule, codes};
-use palisade_types::{PathNormalization, Protocol};
+use palisade_types::{PathNormalization, Protocol, StringPattern};
 
 use super::{
     Lint, Subject,
@@ -22,6 +22,7 @@ pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
                 match values.about {
                     About::Path => self::path(lint, subject, values, value, &path),
                     About::Host => host(lint, subject, values, value, &path),
+                    About::Port => port(lint, subject, value, &path),
                     _ => {}
                 }
             }
@@ -82,13 +83,19 @@ fn path(lint: &mut Lint<'_>, subject: &Subject<'_>, values: &Values<'_>, value: 
     if !guards || matches!(subject.policy.spec.action, Action::Audit | Action::Custom) {
         return;
     }
-    let Some(other) = other_spelling(value, mode) else { return };
+    let (spellings, wider) = other_spellings(value, mode);
+    let seen = |other: &&String| {
+        let mut patterns = values.values.iter().filter(|it| !it.contains('{'));
+        patterns.any(|pattern| StringPattern::new(pattern).matches(other.as_bytes()))
+    };
+    let Some(other) = spellings.iter().find(|other| !seen(other)) else { return };
     let message =
         format!("`{other}` is another path than `{value}`, and servers may not tell them apart");
-    let help = format!(
-        "add `{}*`, or allow what is needed instead; see also `pathNormalization` of the mesh",
-        value.trim_end_matches('/')
-    );
+    let remedy = match wider {
+        Some(wider) => format!("add `{wider}`"),
+        None => "set `pathNormalization` of the mesh to DECODE_AND_MERGE_SLASHES".to_owned(),
+    };
+    let help = format!("{remedy}, or allow what is needed instead of denying what is not");
     lint.report(codes::PATH_SLIPS, at, path, message, help);
 }
 
@@ -117,22 +124,54 @@ fn never(value: &str, mode: PathNormalization) -> Option<(&'static str, String)>
     })
 }
 
-/// A path that a guard does not see and that means the same to many servers.
-fn other_spelling(value: &str, mode: PathNormalization) -> Option<String> {
+/// Paths that a guard does not see and that mean the same to many servers, and the value that would cover
+/// them; none if the mesh has to normalise more.
+fn other_spellings(value: &str, mode: PathNormalization) -> (Vec<String>, Option<String>) {
+    use PathNormalization::{DecodeAndMergeSlashes, MergeSlashes};
     if value == "*" || value.starts_with('*') || value == "/" {
-        return None;
+        return (Vec::new(), None);
     }
-    let merges =
-        matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes);
     if value.contains("{*") {
         let base = value.split('{').next().unwrap_or_default();
-        return Some(format!("{base}[x]"));
+        return (vec![format!("{base}[x]")], Some(format!("{base}*")));
     }
-    match value.strip_suffix('*') {
-        None => Some(format!("{}/", value.trim_end_matches('/'))),
-        Some(_) if merges => None,
-        Some(prefix) => Some(format!("/{prefix}")),
+    let prefix = value.strip_suffix('*');
+    let whole = prefix.unwrap_or(value);
+    let bare = whole.trim_end_matches('/');
+    match (prefix, mode) {
+        (None, _) => (vec![format!("{bare}/"), format!("{bare};x=y")], Some(format!("{bare}*"))),
+        (Some(_), DecodeAndMergeSlashes) if bare == whole => (Vec::new(), None),
+        (Some(_), DecodeAndMergeSlashes) => {
+            (vec![format!("{bare};x=y/")], Some(format!("{bare}*")))
+        }
+        (Some(_), MergeSlashes) => {
+            let inner = whole.get(1..).and_then(|rest| rest.split_once('/'));
+            (inner.map(|(start, end)| format!("/{start}%2f{end}")).into_iter().collect(), None)
+        }
+        (Some(_), _) => (vec![format!("/{whole}")], None),
     }
+}
+
+/// A port that only the Service in front of the workload has.
+fn port(lint: &mut Lint<'_>, subject: &Subject<'_>, value: &str, path: &str) {
+    let Ok(port) = value.parse::<u16>() else { return };
+    if lint.enforcing(subject).any(|arrival| arrival.ports().contains(&port)) {
+        return;
+    }
+    let world = lint.world;
+    let found = lint.enforcing(subject).find_map(|arrival| {
+        let pod = arrival.pod();
+        let mut behind = world.services().filter(|it| world.behind(it).any(|one| one == pod));
+        behind.find_map(|service| {
+            let target = world.target(service, port, pod).filter(|target| *target != port)?;
+            Some((service.metadata.name.clone(), target))
+        })
+    });
+    let Some((service, target)) = found else { return };
+    let message =
+        format!("{port} is a port of Service `{service}`; policies see the workload's, {target}");
+    let help = format!("write \"{target}\"");
+    lint.report(codes::SERVICE_PORT, (subject.study, subject.object), path, message, help);
 }
 
 fn host(lint: &mut Lint<'_>, subject: &Subject<'_>, values: &Values<'_>, value: &str, path: &str) {

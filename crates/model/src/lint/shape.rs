@@ -31,33 +31,6 @@ pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
     }
 }
 
-/// ALLOW rules that match everything, where other ALLOW policies apply to the same workloads.
-pub(super) fn alone(lint: &mut Lint<'_>, subjects: &[Subject<'_>]) {
-    for subject in subjects.iter().filter(|it| it.policy.spec.action == Action::Allow) {
-        let everything = subject
-            .policy
-            .spec
-            .rules
-            .iter()
-            .position(|rule| rule.as_ref().is_some_and(|rule| fields::of(rule).is_empty()));
-        let Some(index) = everything else { continue };
-        let others: Vec<String> = subjects
-            .iter()
-            .filter(|it| !std::ptr::eq(*it, subject) && it.policy.spec.action == Action::Allow)
-            .filter(|it| it.workloads.iter().any(|index| subject.workloads.contains(index)))
-            .map(|it| format!("`{}`", it.policy.metadata.name))
-            .collect();
-        if others.is_empty() {
-            continue;
-        }
-        let names = others.join(", ");
-        let message = format!("this rule allows everybody everything, so {names} has no effect");
-        let help = "name callers or operations in it, or remove the other policies";
-        let path = format!("spec.rules[{index}]");
-        lint.report(codes::ALLOWS_ALL, (subject.study, subject.object), &path, message, help);
-    }
-}
-
 /// A rule with callers only and the next with operations or conditions only.
 fn split(lint: &mut Lint<'_>, subject: &Subject<'_>, index: usize, rule: &Rule, next: &Rule) {
     let from_only =

@@ -27,12 +27,17 @@ fn caller(lint: &mut Lint<'_>, study: usize, workload: &Workload) {
     };
     let (principal, namespace) = (id.principal().to_string(), id.namespace());
     let account = format!("{namespace}/{}", id.service_account());
+    let alone = !lint.arrivals.iter().any(|other| {
+        other.has_sidecar() && other.pod().metadata.namespace == arrival.pod().metadata.namespace
+    });
     let named = lint.world.policies().iter().find(|policy| {
         let rules = policy.spec.rules.iter().flatten();
         policy.spec.action == Action::Allow
             && rules.flat_map(fields::of).filter(|values| !values.negated).any(|values| {
                 values.about.is_identity()
-                    && values.values.iter().any(|value| *value == principal || *value == account)
+                    && values.values.iter().any(|value| {
+                        *value == principal || *value == account || (alone && value == namespace)
+                    })
             })
     });
     let Some(policy) = named else { return };

@@ -60,17 +60,24 @@ impl<'a> TlsModes<'a> {
     }
 }
 
-fn most_specific<'a>(settings: &'a [Setting], host: &str) -> Option<&'a Setting> {
-    let matching = |setting: &&Setting| match setting.host.strip_prefix('*') {
+/// Whether a rule is about a service, be there a more specific one or not.
+pub(crate) fn is_about(rule: &DestinationRule, service: &ServiceRef) -> bool {
+    covers(&qualified(&rule.spec.host, &rule.metadata.namespace), &service.host)
+}
+
+fn covers(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
         Some(suffix) => host.ends_with(suffix),
-        None => setting.host == host,
-    };
+        None => pattern == host,
+    }
+}
+
+fn most_specific<'a>(settings: &'a [Setting], host: &str) -> Option<&'a Setting> {
     let rank = |setting: &Setting| (!setting.host.starts_with('*'), setting.host.len());
-    settings.iter().filter(matching).reduce(
-        |best, other| {
-            if rank(other) > rank(best) { other } else { best }
-        },
-    )
+    settings
+        .iter()
+        .filter(|setting| covers(&setting.host, host))
+        .reduce(|best, other| if rank(other) > rank(best) { other } else { best })
 }
 
 /// A short name is relative to the rule's own namespace; a name with a dot is taken as it is.

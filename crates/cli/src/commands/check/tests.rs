@@ -44,6 +44,7 @@ fn each_mistake_has_its_code() {
         (format!("{{{backend}, rules: [{{to: [{{operation: {{methods: [GET], notMethods: [GET]}}}}]}}]}}"), &["PAL0104"]),
         (format!("{{{backend}, rules: [{{from: [{frontend}]}}, {{from: [{frontend}]}}]}}"), &["PAL0105"]),
         (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [prod/ns/shop/sa/frontend]}}}}]}}]}}"), &["PAL0106"]),
+        (format!("{{{backend}, rules: [{{from: [{{source: {{trustDomains: [prod]}}}}]}}]}}"), &["PAL0106"]),
         (format!("{{{backend}, rules: [{{from: [{{source: {{namespaces: [shopp]}}}}]}}]}}"), &["PAL0107"]),
         (format!("{{{backend}, rules: [{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/fronted]}}}}]}}]}}"), &["PAL0108"]),
         (format!("{{{backend}, rules: [{{from: [{{source: {{serviceAccounts: [fronted]}}}}]}}]}}"), &["PAL0108"]),
@@ -57,8 +58,13 @@ fn each_mistake_has_its_code() {
         (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: [orders]}}}}]}}]}}"), &["PAL0114"]),
         (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: ['/a/../b']}}}}]}}]}}"), &["PAL0114"]),
         (format!("{{action: DENY, {backend}, rules: [{{to: [{{operation: {{paths: [/admin], ports: ['8080']}}}}]}}]}}"), &["PAL0115"]),
+        (format!("{{action: DENY, {backend}, rules: [{{to: [{{operation: {{paths: [/admin, /admin/], ports: ['8080']}}}}]}}]}}"), &["PAL0115", "PAL0115"]),
+        (format!("{{action: DENY, {backend}, rules: [{{to: [{{operation: {{paths: [/admin/*], ports: ['8080']}}}}]}}]}}"), &["PAL0115"]),
+        (format!("{{action: DENY, {backend}, rules: [{{to: [{{operation: {{paths: ['/admin/{{*}}'], ports: ['8080']}}}}]}}]}}"), &["PAL0115"]),
         (format!("{{{backend}, rules: [{{to: [{{operation: {{hosts: [shop.example]}}}}]}}]}}"), &["PAL0116"]),
         (format!("{{selector: {{matchLabels: {{app: backned}}}}, rules: [{{from: [{frontend}]}}]}}"), &["PAL0117"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{ports: ['80']}}}}]}}]}}"), &["PAL0122"]),
+        (format!("{{{backend}, rules: [{{when: [{{key: destination.port, values: ['80']}}]}}]}}"), &["PAL0122"]),
     ] {
         let text = policy(&spec);
         assert_eq!(codes_of(&[SHOP, &text]), expected, "{spec}");
@@ -88,7 +94,9 @@ fn near_misses_are_no_problems() {
         ("PAL0104", source("principals: [cluster.local/ns/shop/sa/frontend], namespaces: [shop]")),
         ("PAL0104", operation("methods: [GET, PUT], notMethods: [PUT]")),
         ("PAL0105", format!("{{{backend}, rules: [{{from: [{{source: {{{frontend}}}}}], to: [{{operation: {{methods: [GET]}}}}]}}, {{from: [{{source: {{{frontend}}}}}], to: [{{operation: {{methods: [PUT]}}}}]}}]}}")),
+        ("PAL0102", format!("{{{backend}, rules: [{{}}]}}")),
         ("PAL0106", source("principals: ['*/ns/shop/sa/frontend']")),
+        ("PAL0106", source("trustDomains: [cluster.local, 'prod*']")),
         ("PAL0107", source("namespaces: [shop, 'dat*']")),
         ("PAL0108", source("serviceAccounts: [frontend]")),
         ("PAL0109", source("principals: ['*']")),
@@ -100,6 +108,9 @@ fn near_misses_are_no_problems() {
         ("PAL0115", operation("paths: [/admin], ports: ['8080']")),
         ("PAL0116", operation("hosts: [shop.example, 'shop.example:*']")),
         ("PAL0117", "{selector: {matchLabels: {app: frontend}}, rules: [{from: [{source: {namespaces: [data]}}]}]}".to_owned()),
+        ("PAL0119", source(frontend)),
+        ("PAL0122", operation("ports: ['8080']")),
+        ("PAL0122", operation("ports: ['9999']")),
     ] {
         let codes = codes_of(&[SHOP, &policy(&spec)]);
         assert!(!codes.iter().any(|found| found == code), "{code} {spec}: {codes:?}");
@@ -141,27 +152,144 @@ fn sarif_has_the_form_that_code_scanning_takes() {
     }
 }
 
+/// A policy of another name.
+fn named(name: &str, spec: &str) -> String {
+    policy(spec).replace("name: p,", &format!("name: {name},"))
+}
+
+fn other_kind(group: &str, kind: &str, spec: &str) -> String {
+    let metadata = "metadata: {name: other, namespace: shop}";
+    format!("{{apiVersion: {group}.istio.io/v1, kind: {kind}, {metadata}, spec: {spec}}}")
+}
+
+const BACKEND: &str = "selector: {matchLabels: {app: backend}}";
+const FROM_FRONTEND: &str = "from: [{source: {principals: [cluster.local/ns/shop/sa/frontend]}}]";
+
+/// A policy that lets the frontend call the backend.
+fn for_frontend(name: &str, action: &str) -> String {
+    named(name, &format!("{{action: {action}, {BACKEND}, rules: [{{{FROM_FRONTEND}}}]}}"))
+}
+
 #[test]
 fn mistakes_of_several_objects_have_their_codes() {
-    let allow_all = policy("{selector: {matchLabels: {app: backend}}, rules: [{}]}");
-    let other = policy("{rules: [{from: [{source: {namespaces: [shop]}}]}]}")
-        .replace("name: p", "name: q")
-        .replace(
-            "namespace: shop}\nspec: {",
-            "namespace: shop}\nspec: {selector: {matchLabels: {app: backend}}, ",
-        );
-    assert_eq!(codes_of(&[SHOP, &allow_all, &other]), ["PAL0102"]);
-    let strict = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
-                  metadata: {name: two, namespace: shop}, spec: {mtls: {mode: STRICT}}}";
-    assert_eq!(codes_of(&[SHOP, strict]), ["PAL0118"]);
+    let allow = for_frontend("p", "ALLOW");
+    let allow_all = named("all", &format!("{{{BACKEND}, rules: [{{}}]}}"));
+    assert_eq!(codes_of(&[SHOP, &allow_all, &allow]), ["PAL0102"]);
+    assert_eq!(codes_of(&[SHOP, &allow, &for_frontend("q", "ALLOW")]), ["PAL0105"]);
+    let strict = other_kind("security", "PeerAuthentication", "{mtls: {mode: STRICT}}");
+    assert_eq!(codes_of(&[SHOP, &strict]), ["PAL0118"]);
+    let nobody =
+        "{selector: {matchLabels: {app: backned}}, jwtRules: [{issuer: i, jwks: '{\"keys\":[]}'}]}";
+    let nobody = other_kind("security", "RequestAuthentication", nobody);
+    assert_eq!(codes_of(&[SHOP, &nobody]), ["PAL0117"]);
     let bare = SHOP.replace("# frontend", "sidecar.istio.io/inject: 'false'");
-    let named = policy(
-        "{selector: {matchLabels: {app: backend}}, rules: [{from: [{source: {principals: \
-         [cluster.local/ns/shop/sa/frontend]}}]}]}",
-    );
-    assert_eq!(codes_of(&[&bare, &named]), ["PAL0119"]);
+    assert_eq!(codes_of(&[&bare, &allow]), ["PAL0119"]);
     let probed = SHOP.replace("# backend", "sidecar.istio.io/rewriteAppHTTPProbers: 'false'");
     assert_eq!(codes_of(&[&probed]), ["PAL0120"]);
+    for deny in
+        ["{action: DENY, rules: [{}]}", &format!("{{action: DENY, rules: [{{{FROM_FRONTEND}}}]}}")]
+    {
+        assert_eq!(
+            codes_of(&[&strict_shop(), &allow, &named("deny", deny)]),
+            ["PAL0121"],
+            "{deny}"
+        );
+    }
+    let deny = |path: &str| {
+        let operation = format!("{{paths: ['{path}'], ports: ['8080']}}");
+        named(
+            "deny",
+            &format!("{{action: DENY, {BACKEND}, rules: [{{to: [{{operation: {operation}}}]}}]}}"),
+        )
+    };
+    assert_eq!(codes_of(&[SHOP, &normalizing("MERGE_SLASHES"), &deny("/admin/*")]), ["PAL0115"]);
+    let all = normalizing("DECODE_AND_MERGE_SLASHES");
+    assert_eq!(codes_of(&[SHOP, &all, &deny("/admin/*")]), ["PAL0115"]);
+    assert_eq!(codes_of(&[SHOP, &all, &deny("/admin*")]), [""; 0]);
+    let plaintext = "{host: backend, trafficPolicy: {tls: {mode: DISABLE}}}";
+    let plaintext = other_kind("networking", "DestinationRule", plaintext);
+    assert_eq!(codes_of(&[SHOP, &plaintext]), ["PAL0123"]);
+}
+
+/// Settings of the mesh.
+fn normalizing(mode: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: istio, namespace: istio-system}}, \
+         data: {{mesh: 'pathNormalization: {{normalization: {mode}}}'}}}}"
+    )
+}
+
+/// Nothing in it takes plaintext, so that policies for the whole namespace are no problem.
+fn strict_shop() -> String {
+    SHOP.replace("PERMISSIVE", "STRICT")
+}
+
+#[test]
+fn near_misses_of_several_objects_are_no_problems() {
+    let allow = for_frontend("p", "ALLOW");
+    let everything = format!("{{{BACKEND}, rules: [{{}}]}}");
+    let dry_run = |policy: &str| {
+        policy.replace(
+            "namespace: shop}",
+            "namespace: shop, annotations: {istio.io/dry-run: 'true'}}",
+        )
+    };
+    let bare = SHOP.replace("# frontend", "sidecar.istio.io/inject: 'false'");
+    let probed = SHOP.replace("# backend", "sidecar.istio.io/rewriteAppHTTPProbers: 'false'");
+    let destination = |spec: &str| other_kind("networking", "DestinationRule", spec);
+    for (code, shop, others) in [
+        (
+            "PAL0102",
+            SHOP,
+            vec![allow.clone(), named("all", &everything.replace("backend", "open"))],
+        ),
+        ("PAL0102", SHOP, vec![allow.clone(), dry_run(&named("all", &everything))]),
+        ("PAL0102", SHOP, vec![for_frontend("q", "DENY"), named("all", &everything)]),
+        ("PAL0105", SHOP, vec![allow.clone(), for_frontend("q", "DENY")]),
+        (
+            "PAL0105",
+            SHOP,
+            vec![allow.clone(), for_frontend("q", "ALLOW").replace("app: backend", "app: db")],
+        ),
+        ("PAL0119", &bare, vec![allow.replace("sa/frontend", "sa/backend")]),
+        ("PAL0119", &bare, vec![for_frontend("q", "DENY")]),
+        ("PAL0120", &probed.replace("'false'", "'true'"), vec![]),
+        ("PAL0120", &probed.replace("STRICT", "PERMISSIVE"), vec![]),
+        ("PAL0121", SHOP, vec![allow.clone(), named("nothing", "{}")]),
+        (
+            "PAL0121",
+            SHOP,
+            vec![allow.clone(), dry_run(&named("deny", "{action: DENY, rules: [{}]}"))],
+        ),
+        (
+            "PAL0121",
+            SHOP,
+            vec![
+                allow.clone(),
+                named("deny", "{action: DENY, selector: {matchLabels: {app: db}}, rules: [{}]}"),
+            ],
+        ),
+        (
+            "PAL0123",
+            SHOP,
+            vec![destination("{host: backend, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")],
+        ),
+        (
+            "PAL0123",
+            SHOP,
+            vec![destination("{host: other, trafficPolicy: {tls: {mode: DISABLE}}}")],
+        ),
+        (
+            "PAL0123",
+            &SHOP.replace("STRICT", "PERMISSIVE"),
+            vec![destination("{host: backend, trafficPolicy: {tls: {mode: DISABLE}}}")],
+        ),
+    ] {
+        let texts: Vec<&str> =
+            [shop].into_iter().chain(others.iter().map(String::as_str)).collect();
+        let codes = codes_of(&texts);
+        assert!(!codes.iter().any(|found| found == code), "{code} {others:?}: {codes:?}");
+    }
 }
 
 #[test]
