@@ -96,13 +96,13 @@ def local(port):
     return {"name": name, "type": "STATIC", "load_assignment": assignment(name, "127.0.0.1", port)}
 
 
-def outbound(port, alpn, sni):
+def outbound(port, alpn, sni, **more):
     host = f"{backend}.{namespace}.svc.cluster.local"
-    name = f"outbound|{port}||{host}"
+    name = f"outbound|{port}|{alpn[0]}|{host}"
     server = [{"exact": f"spiffe://cluster.local/ns/{namespace}/sa/backend-sa"}]
     tls = typed("envoy.transport_sockets.tls", "transport_sockets.tls.v3.UpstreamTlsContext",
                 sni=sni.format(port=port, host=host), common_tls_context=common(alpn, server))
-    return {"name": name, "type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY", "transport_socket": tls,
+    return {**more, "name": name, "type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY", "transport_socket": tls,
             "load_assignment": assignment(name, host, port)}
 
 
@@ -115,7 +115,9 @@ LOG = typed("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog",
     "text_format_source": {"inline_string": "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %DOWNSTREAM_PEER_URI_SAN% "
                                             "%REQUESTED_SERVER_NAME% %DOWNSTREAM_TLS_VERSION%\n"}})
 SNI = "outbound_.{port}_._.{host}"
+HTTP2 = typed("", "upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}})["typed_config"]
 web, raw = outbound(80, ["istio-http/1.1", "istio", "http/1.1"], SNI), outbound(7000, ["istio"], SNI)
+web2 = outbound(80, ["istio-h2", "istio", "h2"], SNI, typed_extension_protocol_options={HTTP2["@type"].split("/")[1]: HTTP2})
 config = {
     "admin": {"address": address("127.0.0.1", 15000)},
     "static_resources": {
@@ -127,9 +129,10 @@ config = {
             inbound(9070, ["istio-peer-exchange", "h2", "http/1.1"],
                     [rbac("network", DENY), rbac("network", allow("allow-frontend-raw", RAW)), tcp("inbound|8080||")]),
             listener("outbound_80", "127.0.0.1", 15001, [http("outbound_80", web["name"], [])]),
+            listener("outbound_80_h2", "127.0.0.1", 15002, [http("outbound_80_h2", web2["name"], [])]),
             listener("outbound_7000", "127.0.0.1", 15007, [tcp(raw["name"])]),
         ],
-        "clusters": [local(8080), web, raw],
+        "clusters": [local(8080), web, web2, raw],
     },
 }
 with open(f"{out}/envoy.json", "w") as file:

@@ -19,9 +19,19 @@ const CALLERS: [(&str, &str); 4] = [
 
 /// An opaque connection.
 const RAW: &str = "tcp";
-const REQUESTS: [&str; 5] =
-    ["GET /api/orders", "GET /health", "POST /api/orders", "GET /secret", RAW];
-const ALLOWED: [&str; 3] = ["GET /api/orders", "GET /health", RAW];
+/// In HTTP/2, between sidecars and to ours.
+const HTTP2: &str = "h2 ";
+const REQUESTS: [&str; 8] = [
+    "GET /api/orders",
+    "GET /health",
+    "POST /api/orders",
+    "GET /secret",
+    "h2 GET /api/orders",
+    "h2 POST /api/orders",
+    "h2 GET /secret",
+    RAW,
+];
+const ALLOWED: [&str; 4] = ["GET /api/orders", "GET /health", "h2 GET /api/orders", RAW];
 
 #[test]
 fn ours_and_envoy_speak_to_each_other_and_decide_alike() {
@@ -97,15 +107,25 @@ fn each_knows_the_other(mesh: &Mesh) {
 
 /// The status of a request; for an opaque connection that carries one, `000` if it is cut.
 fn send(mesh: &Mesh, caller: &str, server: &str, request: &str) -> String {
-    let (method, path) = request.split_once(' ').unwrap_or(("GET", "/api/orders"));
+    let http2 = request.strip_prefix(HTTP2);
+    let (method, path) = http2.unwrap_or(request).split_once(' ').unwrap_or(("GET", "/api/orders"));
     let url = match (caller.starts_with("envoy"), request) {
         (true, RAW) => format!("http://127.0.0.1:15007{path}"),
+        (true, _) if http2.is_some() => format!("http://127.0.0.1:15002{path}"),
         (true, _) => format!("http://127.0.0.1:15001{path}"),
         (false, RAW) => format!("http://{server}:7000{path}"),
+        // That port is declared as HTTP/2.
+        (false, _) if http2.is_some() && server == "envoy-backend" => {
+            format!("http://{server}:90{path}")
+        }
         (false, _) => format!("http://{server}{path}"),
     };
     let host = format!("host: {server}");
-    mesh.curl(&format!("{caller}.interop"), &["-X", method, "-H", &host, &url]).1
+    let version = match http2 {
+        Some(_) if !caller.starts_with("envoy") => "--http2-prior-knowledge",
+        _ => "--http1.1",
+    };
+    mesh.curl(&format!("{caller}.interop"), &[version, "-X", method, "-H", &host, &url]).1
 }
 
 /// What the Envoys have logged.
