@@ -299,7 +299,7 @@ async fn a_grpc_authorizer_sees_the_request_and_changes_it() {
     assert_eq!(got.status(), 200, "{got:?}");
     assert_eq!(field(&got.head, "x-seen"), Some("yes"));
     assert_eq!(field(&got.body, "x-user"), Some("ann"));
-    assert_eq!(field(&got.body, "cookie"), Some("c,d"));
+    assert_eq!(field(&got.body, "cookie"), Some("c; d"));
     assert_eq!(field(&got.body, "x-secret"), None);
     let got = ask(&mut stream, &request("/asked/no")).await;
     assert_eq!((got.status(), got.body.as_str()), (401, "who are you"));

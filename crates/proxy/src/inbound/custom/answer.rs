@@ -50,7 +50,9 @@ impl Changes {
         if before.is_empty() {
             return Ok(());
         }
-        let joined = [before, vec![value]].concat().join(&b","[..]);
+        // Cookies are one list (RFC 6265, 5.4).
+        let between = if name == "cookie" { &b"; "[..] } else { b"," };
+        let joined = [before, vec![value]].concat().join(between);
         self.set(&name, &joined)
     }
 
@@ -181,21 +183,23 @@ mod tests {
 
     #[test]
     fn what_is_set_replaces_and_what_is_appended_joins_what_is_there() {
-        let fields = [("a", "1"), ("b", "2"), ("b", "3")]
+        let fields = [("a", "1"), ("b", "2"), ("b", "3"), ("cookie", "k")]
             .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         let mut changes = Changes::default();
         changes.set("A", b"x").unwrap();
         changes.append("a", b"y", &fields).unwrap();
         changes.append("b", b"4", &fields).unwrap();
         changes.append("absent", b"5", &fields).unwrap();
+        changes.append("Cookie", b"l", &fields).unwrap();
         changes.remove("C").unwrap();
         let mut list: smallvec::SmallVec<[(&str, &[u8]); 4]> =
-            [("A", "1"), ("B", "2"), ("b", "3"), ("c", "0"), ("d", "9")]
+            [("A", "1"), ("B", "2"), ("b", "3"), ("c", "0"), ("d", "9"), ("cookie", "k")]
                 .into_iter()
                 .map(|(name, value)| (name, value.as_bytes()))
                 .collect();
         changes.apply(&mut list);
-        let expected: [(&str, &[u8]); 3] = [("d", b"9"), ("a", b"x,y"), ("b", b"2,3,4")];
+        let expected: [(&str, &[u8]); 4] =
+            [("d", b"9"), ("a", b"x,y"), ("b", b"2,3,4"), ("cookie", b"k; l")];
         assert_eq!(list.as_slice(), expected);
     }
 

@@ -72,12 +72,8 @@ fn seen(request: &Request) -> Seen {
         (":scheme", request.scheme),
     ];
     headers.extend(pseudo.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut size = -1;
     for (name, value) in &request.fields {
         let value = String::from_utf8_lossy(value);
-        if name == "content-length" {
-            size = value.parse().unwrap_or(size);
-        }
         headers
             .entry(name.clone())
             .and_modify(|all| {
@@ -94,7 +90,8 @@ fn seen(request: &Request) -> Seen {
         path,
         host: request.authority.clone(),
         scheme: request.scheme.to_owned(),
-        size,
+        // What has come of the body, as with Envoy: nothing was read.
+        size: 0,
         protocol: "HTTP/1.1".to_owned(),
     }
 }
@@ -168,7 +165,9 @@ fn refusal(denied: Option<HttpResponse>) -> External {
     let status = denied.status.and_then(|status| u16::try_from(status.code).ok());
     external.status = status.filter(|status| (200..600).contains(status)).unwrap_or(403);
     external.body = denied.body;
-    for (name, value) in denied.headers.iter().filter_map(field) {
+    // There is nothing to append to (Envoy `ext_authz.cc`, which leaves them out).
+    let set = denied.headers.iter().filter(|option| option.append != Some(true));
+    for (name, value) in set.filter_map(field) {
         external.field(name, value);
     }
     external
