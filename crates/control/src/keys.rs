@@ -116,6 +116,7 @@ impl Shared {
     async fn follow(self: Arc<Self>, source: KeySource) {
         let mut failures = 0;
         let mut last_good: Option<Instant> = None;
+        let mut told = Told::default();
         loop {
             let (fetched, pause) = match self.fetch(&source).await {
                 Ok(jwks) => {
@@ -132,8 +133,11 @@ impl Shared {
                     (Fetched::Failed { why, stale }, pause.min(self.refresh))
                 }
             };
-            if let Some(trouble) = fetched.trouble(&source) {
-                tracing::warn!("{trouble}");
+            if told.is_news(&fetched) {
+                match fetched.trouble(&source) {
+                    Some(trouble) => tracing::warn!("{trouble}"),
+                    None => tracing::info!("keys of {source} can be fetched again"),
+                }
             }
             if self.feed.send(Feed::Keys(source.clone(), fetched)).await.is_err() {
                 return;
@@ -149,6 +153,23 @@ impl Shared {
             .keys(source, limit.min(LONGEST_REQUEST))
             .await
             .map_err(|error| error.to_string())
+    }
+}
+
+/// What was said about a source last: each attempt says only what is new.
+#[derive(Debug, Default)]
+struct Told {
+    /// Whether there were older keys, if the keys could not be fetched.
+    failing: Option<bool>,
+}
+
+impl Told {
+    fn is_news(&mut self, fetched: &Fetched) -> bool {
+        let failing = match fetched {
+            Fetched::Keys(_) => None,
+            Fetched::Failed { stale, .. } => Some(*stale),
+        };
+        std::mem::replace(&mut self.failing, failing) != failing
     }
 }
 

@@ -211,3 +211,20 @@ async fn keys_are_fetched_again_and_stay_in_use_when_they_cannot_be() {
     drop(want);
     timeout(DEADLINE, silent).await.expect("nobody wants keys any more");
 }
+
+#[test]
+fn only_a_change_is_news() {
+    let failed = |stale| Fetched::Failed { why: "late".to_owned(), stale };
+    let keys = || Fetched::Keys(KEYS.to_owned());
+    let mut told = Told::default();
+    for (fetched, is_news) in [
+        (keys(), false),
+        (failed(true), true),
+        (failed(true), false),
+        (failed(false), true),
+        (keys(), true),
+        (keys(), false),
+    ] {
+        assert_eq!(told.is_news(&fetched), is_news, "{fetched:?}");
+    }
+}
