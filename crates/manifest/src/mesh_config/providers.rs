@@ -74,6 +74,7 @@ fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider>
 }
 
 fn http_provider(settings: &Place<'_>, report: &mut Report) -> HttpProvider {
+    let additional_headers = additional(settings, report);
     let mut names = |field: &str| -> Vec<String> {
         let mut names = Vec::new();
         for at in settings.list(field) {
@@ -91,7 +92,6 @@ fn http_provider(settings: &Place<'_>, report: &mut Report) -> HttpProvider {
     };
     let current = names("includeRequestHeadersInCheck");
     let former = names("includeHeadersInCheck");
-    let additional_headers = additional(settings);
     let http = HttpProvider {
         request_headers: if current.is_empty() { former } else { current },
         upstream_on_allow: names("headersToUpstreamOnAllow"),
@@ -100,23 +100,45 @@ fn http_provider(settings: &Place<'_>, report: &mut Report) -> HttpProvider {
         path_prefix: settings.text("pathPrefix").to_owned(),
         additional_headers,
     };
-    if http.additional_headers.values().any(|value| value.contains('%')) {
-        let message = "formats such as `%REQ(...)%` are not supported in added fields";
-        report.error(codes::UNSUPPORTED, settings, message);
-    }
     if !http.path_prefix.is_empty() && !http.path_prefix.starts_with('/') {
         report.error(codes::FORM, settings, "`pathPrefix` does not begin with `/`");
     }
     http
 }
 
-fn additional(settings: &Place<'_>) -> BTreeMap<String, String> {
+fn additional(settings: &Place<'_>, report: &mut Report) -> BTreeMap<String, String> {
     let Some(map) = settings.get("includeAdditionalHeadersInCheck") else { return BTreeMap::new() };
-    map.entries()
-        .map(|(name, value)| {
-            (name.to_ascii_lowercase(), value.node.text().unwrap_or_default().to_owned())
-        })
-        .collect()
+    let mut fields = BTreeMap::new();
+    for (name, value) in map.entries() {
+        match literal(value.node.text().unwrap_or_default()) {
+            Ok(text) => {
+                fields.insert(name.to_ascii_lowercase(), text);
+            }
+            Err(format) => {
+                let message = format!("`{name}`: formats such as `{format}` are not supported");
+                let help = "write the value itself; `%%` stands for a percent sign";
+                report.error_help(codes::UNSUPPORTED, &value, message, help);
+            }
+        }
+    }
+    fields
+}
+
+/// A value as it is sent. An error is the format in it, which Envoy would put in from each request.
+fn literal(value: &str) -> Result<String, &str> {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let Some(after) = after.strip_prefix('%') else {
+            let format = rest.get(before.len()..).unwrap_or_default();
+            let end = after.find('%').map_or(format.len(), |end| end + 2);
+            return Err(format.get(..end).unwrap_or(format));
+        };
+        text.push('%');
+        rest = after;
+    }
+    Ok(text + rest)
 }
 
 fn status_on_error(settings: &Place<'_>, report: &mut Report) -> u16 {
@@ -157,7 +179,11 @@ mod tests {
         let (mesh, problems) = mesh_config(
             "extensionProviders:
 - name: opa
-  envoyExtAuthzGrpc: {service: opa.tools.svc.cluster.local, port: 9191, timeout: 2s, failOpen: true}
+  envoyExtAuthzGrpc:
+    service: opa.tools.svc.cluster.local
+    port: 9191
+    timeout: 2s
+    failOpen: true
 - name: proxy
   envoyExtAuthzHttp:
     service: tools/proxy.tools.svc.cluster.local
@@ -188,6 +214,10 @@ mod tests {
             (
                 "{service: a.b, port: 1, includeRequestBodyInCheck: {maxRequestBytes: 1}}",
                 "not supported",
+            ),
+            (
+                "{service: a.b, port: 1, includeAdditionalHeadersInCheck: {a: '%%x%REQ(b)%'}}",
+                "`a`: formats such as `%REQ(b)%` are not supported",
             ),
         ] {
             let text = format!("extensionProviders: [{{name: p, envoyExtAuthzHttp: {provider}}}]");
