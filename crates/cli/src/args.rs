@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use workbench::Ask;
+pub(crate) use workbench::Authorizer;
 use workbench::{CHECK_EXAMPLES, EXPLAIN_EXAMPLES};
 pub(crate) use workbench::{CheckArgs, CheckFormat, ExplainArgs, FailOn};
 

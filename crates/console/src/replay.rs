@@ -163,6 +163,8 @@ fn call(record: &DecisionRecord) -> Option<Call> {
     let request =
         Request { method: record.method.clone(), path: record.path.clone(), ..Request::default() };
     Some(Call {
+        now: None,
+        authorizer: None,
         identities: record.source.principal.clone().into_iter().collect(),
         source_ip: record.source.address.parse().ok()?,
         port: record.destination.port,

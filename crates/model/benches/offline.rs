@@ -38,6 +38,8 @@ fn round() -> Option<f64> {
             identities: vec![format!("spiffe://cluster.local/ns/poc-mesh/sa/{account}")],
             source_ip: Ipv4Addr::new(10, 244, 0, 7).into(),
             port: 8080,
+            now: None,
+            authorizer: None,
             request: Some(Request {
                 method: "GET".to_owned(),
                 path: format!("/api/orders/{}", case % 7),

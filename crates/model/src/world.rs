@@ -68,6 +68,15 @@ impl World {
         Self::new(objects)
     }
 
+    /// The same mesh with these keys wherever a RequestAuthentication says only where its keys are.
+    #[must_use]
+    pub fn with_keys(mut self, jwks: &str) -> Self {
+        for source in self.objects.key_sources().into_keys() {
+            self.objects.set_keys(source, jwks.to_owned());
+        }
+        Self::new(self.objects)
+    }
+
     /// The same mesh with another version of a policy, or without it.
     #[must_use]
     pub fn with(&self, old: &AuthorizationPolicy, new: Option<&AuthorizationPolicy>) -> Self {

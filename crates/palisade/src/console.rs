@@ -140,7 +140,9 @@ impl MeshView for View {
             headers: question.headers.clone(),
             port: question.port,
             jwt: None,
+            jwks: None,
             claims: question.claims.clone(),
+            custom: None,
             ip: question.ip,
             tcp: question.tcp,
         };

@@ -30,7 +30,7 @@ use self::{
     rule_set::{Named, RuleSet},
     test::View,
 };
-use crate::{Attributes, Decision, PolicyRef, RuleName, Scope, Shadow, Verdict};
+use crate::{Attributes, Decision, Http, PolicyRef, RuleName, Scope, Shadow, Verdict};
 
 /// The AuthorizationPolicies of one workload, ready to decide.
 #[derive(Clone, Debug, Default)]
@@ -216,13 +216,15 @@ impl CompiledPolicies {
         self.provider.as_ref()
     }
 
-    /// What the CUSTOM policies say about a request or a connection.
+    /// What the CUSTOM policies say about a request or a connection. They come before tokens, so that claims
+    /// are nothing to them.
     #[must_use]
     pub fn custom(&self, attributes: &Attributes<'_>) -> Custom {
-        let (rules, view) = (self.rules_for(attributes), View::new(attributes));
+        let before = before_tokens(attributes);
+        let (rules, view) = (self.rules_for(attributes), View::new(&before));
         let Some(rule) = rules.custom.first_match(&view) else { return Custom::Pass };
         let Some(provider) = &self.provider else {
-            return Custom::Denied(Decision::denied(rule, rules.shadow(&view)));
+            return Custom::Denied(Decision::denied(rule, rules.shadow(&View::new(attributes))));
         };
         match provider.protocol {
             // Istio leaves such a policy out: an HTTP provider can't be asked about connections.
@@ -235,12 +237,19 @@ impl CompiledPolicies {
     /// provider has the say ([`Self::custom`]), it counts as having allowed.
     #[must_use]
     pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
-        let (rules, view) = (self.rules_for(attributes), View::new(attributes));
         // A CUSTOM rule without provider ends the request before AUDIT sees it.
-        match rules.custom.first_match(&view).filter(|_| self.provider.is_none()) {
-            Some(rule) => Decision::denied(rule, rules.shadow(&view)),
-            None => rules.decide(&view),
+        if self.has_custom()
+            && let Custom::Denied(decision) = self.custom(attributes)
+        {
+            return decision;
         }
+        self.decide_after_custom(attributes)
+    }
+
+    /// Decides what CUSTOM policies have let pass, by the others.
+    #[must_use]
+    pub fn decide_after_custom(&self, attributes: &Attributes<'_>) -> Decision {
+        self.rules_for(attributes).decide(&View::new(attributes))
     }
 
     fn rules_for(&self, attributes: &Attributes<'_>) -> &Rules {
@@ -262,6 +271,11 @@ impl CompiledPolicies {
         };
         set.first_match(&View::new(attributes))
     }
+}
+
+fn before_tokens<'a>(attributes: &Attributes<'a>) -> Attributes<'a> {
+    let http = attributes.http.map(|http| Http { claims: None, ..http });
+    Attributes { http, ..*attributes }
 }
 
 impl Rules {

@@ -12,6 +12,7 @@ mod secrets;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use palisade_manifest::{AuthorizationPolicy, RequestAuthentication};
 use palisade_types::{MtlsMode, Protocol};
@@ -44,6 +45,10 @@ pub struct Question<'a> {
     pub mode_from: &'a [PolicyRef],
     /// What the port speaks.
     pub protocol: Protocol,
+    /// Seconds since 1970 at which tokens are verified; none: claims are all that is known of a token.
+    pub now: Option<u64>,
+    /// What the external authorizer says, if the request comes to it; none: nobody knows.
+    pub authorizer: Option<Verdict>,
     /// The request as the client sends it: its path is not normalised yet, and `remote_ip` is the peer's.
     pub attributes: Attributes<'a>,
 }
@@ -81,6 +86,10 @@ pub struct Explanation {
     /// if it says yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asks: Option<String>,
+    /// The issuer of a token whose signature nobody could verify here, as its keys are not known: what
+    /// follows holds only if it is good.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unverified: Option<String>,
     /// Every layer that the request came to, in order.
     pub layers: Vec<Layer>,
 }

@@ -22,6 +22,7 @@ pub use client_address::{Forwarding, client_address};
 pub use compiled::{Applied, Before, CompiledPolicies, Custom, Enforcement, is_dry_run};
 pub use decision::{Decision, Reason, RuleName, Shadow, Verdict};
 pub use mtls::EffectiveMtls;
+pub use palisade_jwt::KeySet;
 pub use policy_ref::PolicyRef;
 pub use scope::Scope;
 pub use token::{AcceptedToken, TokenRules, TokenVerdict, token_refusal};

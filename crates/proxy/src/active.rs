@@ -109,10 +109,10 @@ impl Active {
         self.provider.clone().filter(|_| asked)
     }
 
-    /// Decides a request or a connection to the workload.
+    /// Decides a request or a connection to the workload that the CUSTOM policies have let pass.
     pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         if self.config.inbound.unusable.is_empty() {
-            return self.policies.decide(attributes);
+            return self.policies.decide_after_custom(attributes);
         }
         Decision { verdict: Verdict::Deny, reason: Reason::NoConfig, audited: false, shadow: None }
     }
@@ -132,6 +132,9 @@ impl Active {
             // A sidecar is told the modes, and not where they come from.
             mode_from: &[],
             protocol: self.protocol(port),
+            now: None,
+            // What policies refuse has passed it.
+            authorizer: Some(Verdict::Allow),
             attributes,
         }
         .explain()

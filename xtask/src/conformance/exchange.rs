@@ -7,8 +7,8 @@ use palisade_http::{
 };
 use palisade_manifest::RequestAuthentication;
 use palisade_policy::{
-    AcceptedToken, Attributes, Decision, HeaderFields, Http, Scope, TokenVerdict, client_address,
-    token_refusal,
+    AcceptedToken, Attributes, Custom, Decision, HeaderFields, Http, Scope, TokenVerdict,
+    client_address, token_refusal,
 };
 use palisade_types::{Mesh, MtlsMode};
 
@@ -116,6 +116,19 @@ impl Server<'_> {
             headers: HeaderFields(&fields),
             claims: None,
         };
+        let mut attributes = self.attributes(request, &served.identities, &served.sni);
+        attributes.remote_ip = client_address(
+            attributes.remote_ip,
+            self.workload.forwarding(),
+            http.headers.values("x-forwarded-for"),
+        );
+        let compiled = self.policies.compile(self.scope());
+        attributes.http = Some(http);
+        if let Custom::Denied(decision) = compiled.custom(&attributes)
+            && let Some(refusal) = decision.refusal()
+        {
+            return Ok(refuse(refusal, Some(decision)));
+        }
         let accepted = match self.policies.tokens(self.scope()).check(&http, token::now()) {
             TokenVerdict::Missing => AcceptedToken::default(),
             TokenVerdict::Accepted(accepted) => *accepted,
@@ -126,14 +139,8 @@ impl Server<'_> {
         let fields = accepted.headers(&fields);
         http.headers = HeaderFields(&fields);
         http.claims = accepted.claims.is_object().then_some(&accepted.claims);
-        let mut attributes = self.attributes(request, &served.identities, &served.sni);
-        attributes.remote_ip = client_address(
-            attributes.remote_ip,
-            self.workload.forwarding(),
-            http.headers.values("x-forwarded-for"),
-        );
         attributes.http = Some(http);
-        let decision = self.policies.compile(self.scope()).decide(&attributes);
+        let decision = compiled.decide_after_custom(&attributes);
         Ok(match decision.refusal() {
             Some(refusal) => refuse(refusal, Some(decision)),
             None => Exchange::Passed(decision),

@@ -113,6 +113,8 @@ fn call(ask: &Ask) -> Call {
         identities: ask.principal.iter().map(|it| format!("spiffe://{it}")).collect(),
         source_ip: std::net::Ipv4Addr::new(10, 244, 0, 7).into(),
         port: 8080,
+        now: None,
+        authorizer: None,
         request: Some(Request {
             method: or(&ask.method, "GET"),
             path: or(&ask.path, "/orders"),

@@ -161,6 +161,8 @@ fn call(random: &mut Random, policy: &Value) -> Call {
         identities: vec![format!("spiffe://{principal}")],
         source_ip: std::net::Ipv4Addr::new(10, 244, 0, 7).into(),
         port: port.unwrap_or(8080),
+        now: None,
+        authorizer: None,
         request: Some(Request {
             method: text("/to/0/operation/methods/0").unwrap_or_default(),
             path,

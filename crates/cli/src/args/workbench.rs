@@ -3,6 +3,8 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use palisade_policy::Verdict;
+use serde::Deserialize;
 
 use super::Format;
 
@@ -50,18 +52,43 @@ pub struct Ask {
     /// Port of the workload, or of the service in front of it (default: the first one)
     #[arg(long)]
     pub port: Option<u16>,
-    /// Token whose claims count as valid; its signature is not looked at
+    /// Token that the request carries where the workload looks for it, verified with the keys in `jwks`
     #[arg(long, value_name = "TOKEN")]
     pub jwt: Option<String>,
+    /// File with the keys (JWKS) that issuers serve, for RequestAuthentications without `jwks`
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
     /// Claim of a valid token, `NAME=VALUE`; a value may be a JSON list or object
-    #[arg(long = "claim", value_name = "CLAIM")]
+    #[arg(long = "claim", value_name = "CLAIM", conflicts_with = "jwt")]
     pub claims: Vec<String>,
+    /// What the external authorizer says, if CUSTOM policies ask it (default: it is not known)
+    #[arg(long, value_enum, value_name = "ANSWER")]
+    pub custom: Option<Authorizer>,
     /// Address of the caller
     #[arg(long)]
     pub ip: Option<IpAddr>,
     /// A connection that is not HTTP
     #[arg(long)]
     pub tcp: bool,
+}
+
+/// What an external authorizer says.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Authorizer {
+    /// It lets the request pass.
+    Allow,
+    /// It refuses the request.
+    Deny,
+}
+
+impl From<Authorizer> for Verdict {
+    fn from(said: Authorizer) -> Self {
+        match said {
+            Authorizer::Allow => Self::Allow,
+            Authorizer::Deny => Self::Deny,
+        }
+    }
 }
 
 /// `check`.
@@ -125,6 +152,9 @@ Examples:
   palisade explain -f manifests/ --from none --to svc/backend.shop --port 80
   palisade explain -f manifests/ --from shop/frontend --to backend.shop \\
     --method POST --path '/a/../admin' --header 'x-tenant: blue' --claim iss=https://idp --claim sub=me
+  palisade explain -f manifests/ --from shop/frontend --to backend.shop --path /admin --custom deny
+
+  palisade explain -f manifests/ --from shop/frontend --to backend.shop --jwt $TOKEN --jwks keys.json
 
   palisade explain --request 84961386-6d84-4929-98bd-c5aee93b5c88 --pod deploy/backend.shop
 

@@ -2,12 +2,11 @@
 
 mod recorded;
 
-use std::io::Write;
+use std::{io::Write, path::Path, time::SystemTime};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_model::{Call, Request, World};
 use palisade_policy::{
-    Verdict,
+    KeySet, Verdict,
     explain::{Condition, Explanation, LayerName, Said},
 };
 use serde_json::{Map, Value};
@@ -31,7 +30,10 @@ pub(crate) async fn run(
         return recorded::run(&mesh, request, args.pod.as_deref(), args.output, out).await;
     }
     let sources = sources(&args.files, mesh).await?;
-    let world = world(&sources)?;
+    let world = match &args.ask.jwks {
+        Some(path) => world(&sources)?.with_keys(&keys(path)?),
+        None => world(&sources)?,
+    };
     let Explained { explanation: explained, note } = explain(&world, &args.ask)?;
     let text = match args.output {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained).during("print")?),
@@ -63,21 +65,32 @@ pub struct Explained {
 pub fn explain(world: &World, ask: &Ask) -> Result<Explained, CliError> {
     let target = target(world, ask.to.as_deref().unwrap_or_default(), ask.port)?;
     let caller = caller(world, ask.from.as_deref().unwrap_or_default())?.calling(world, &target);
-    let request = Request {
+    let arrival = world.arrival(target.pod);
+    let mut request = Request {
         method: ask.method.to_uppercase(),
         path: ask.path.clone(),
         host: ask.host.clone().unwrap_or(target.host),
         headers: ask.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         claims: claims(ask)?,
     };
+    if let Some(token) = &ask.jwt {
+        arrival.carry(token, &mut request);
+    }
     let call = Call {
         identities: caller.identities,
         source_ip: ask.ip.unwrap_or(caller.address),
         port: target.port,
         request: (!ask.tcp).then_some(request),
+        now: now(),
+        authorizer: ask.custom.map(Verdict::from),
     };
-    let explanation = world.arrival(target.pod).explain(&call);
+    let explanation = arrival.explain(&call);
     Ok(Explained { explanation, note: caller.note })
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> Option<u64> {
+    SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs())
 }
 
 /// `NAME: VALUE` or `NAME=VALUE`.
@@ -88,13 +101,12 @@ fn header(text: &str) -> Result<(String, String), CliError> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// The claims of `--jwt`, and of each `--claim` over them.
+/// The claims of `--claim`.
 fn claims(args: &Ask) -> Result<Option<Value>, CliError> {
-    let mut claims = match &args.jwt {
-        Some(token) => decoded(token)?,
-        None if args.claims.is_empty() => return Ok(None),
-        None => Map::new(),
-    };
+    if args.claims.is_empty() {
+        return Ok(None);
+    }
+    let mut claims = Map::new();
     for text in &args.claims {
         let (name, value) = text.split_once('=').ok_or_else(|| {
             CliError::Trouble(format!("`{text}` is no claim: write `NAME=VALUE`"))
@@ -108,14 +120,12 @@ fn claims(args: &Ask) -> Result<Option<Value>, CliError> {
     Ok(Some(Value::Object(claims)))
 }
 
-/// The payload of a token. Its signature is not looked at: the question is what policies make of it.
-fn decoded(token: &str) -> Result<Map<String, Value>, CliError> {
-    let what = "read the token of --jwt";
-    let payload = token.split('.').nth(1).ok_or_else(|| {
-        CliError::Trouble(format!("{what}: it is not of the form HEADER.PAYLOAD.SIGNATURE"))
-    })?;
-    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).during(what)?;
-    serde_json::from_slice(&bytes).during(what)
+/// The keys of a file.
+fn keys(path: &Path) -> Result<String, CliError> {
+    let what = format!("read the keys in `{}`", path.display());
+    let text = std::fs::read_to_string(path).during(&what)?;
+    KeySet::parse(&text).during(&what)?;
+    Ok(text)
 }
 
 fn text(explained: &Explanation) -> String {

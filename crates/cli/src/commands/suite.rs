@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::args::Authorizer;
+
 /// A file of probes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +39,8 @@ pub(crate) struct Probe {
     pub(crate) headers: BTreeMap<String, String>,
     /// Claims of a valid token; only `--offline` can take them for granted.
     pub(crate) claims: Option<serde_json::Value>,
+    /// What the external authorizer of CUSTOM policies says; only `--offline` can take it for granted.
+    pub(crate) custom: Option<Authorizer>,
     /// What must come back.
     pub(crate) expect: Expectation,
 }

@@ -128,11 +128,16 @@ fn read(path: &PathBuf) -> Result<Suite, CliError> {
 }
 
 async fn send_one(mesh: &Mesh, probe: Probe, timeout: Duration) -> Result<ProbeResult, CliError> {
-    if probe.claims.is_some() {
-        return Err(CliError::Trouble(format!(
-            "`{}` has `claims`, which only `--offline` can take for granted: send a token instead",
-            probe.title()
-        )));
+    for (given, field, instead) in [
+        (probe.claims.is_some(), "claims", "send a token instead"),
+        (probe.custom.is_some(), "custom", "here the authorizer itself is asked"),
+    ] {
+        if given {
+            let title = probe.title();
+            return Err(CliError::Trouble(format!(
+                "`{title}` has `{field}`, which only `--offline` can take for granted: {instead}"
+            )));
+        }
     }
     let from = PodTarget::resolve(mesh, &probe.from, None).await?;
     let id = request_id()?;

@@ -73,6 +73,8 @@ fn probes(lint: &mut Lint<'_>, study: usize, workload: &Workload) {
             identities: Vec::new(),
             source_ip: std::net::Ipv4Addr::new(192, 0, 2, 1).into(),
             port,
+            now: None,
+            authorizer: None,
             request: Some(Request {
                 method: "GET".to_owned(),
                 path: path.clone(),

@@ -144,6 +144,8 @@ spec: {{action: {action}, rules: {rules}}}
             ..Request::default()
         };
         let call = Call {
+            now: None,
+            authorizer: None,
             identities: vec!["spiffe://cluster.local/ns/shop/sa/web".to_owned()],
             source_ip: [10, 0, 0, 1].into(),
             port: 80,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use palisade_manifest::{Action, Pod};
 use palisade_policy::{
-    Attributes, CompiledPolicies, EffectiveMtls, HeaderFields, Http,
+    Attributes, CompiledPolicies, EffectiveMtls, HeaderFields, Http, TokenRules, Verdict,
     explain::{Explanation, Question},
 };
 use palisade_types::Protocol;
@@ -35,6 +35,10 @@ pub struct Call {
     pub port: u16,
     /// The request; none for a connection that is not HTTP.
     pub request: Option<Request>,
+    /// Seconds since 1970, to verify tokens at; none: they are not verified.
+    pub now: Option<u64>,
+    /// What the external authorizer says, if it is asked; none: nobody knows.
+    pub authorizer: Option<Verdict>,
 }
 
 /// A request as a client sends it.
@@ -103,6 +107,12 @@ impl<'a> Arrival<'a> {
         inbound(self) == inbound(other)
     }
 
+    /// Puts a token into a request where the workload looks for it.
+    pub fn carry(&self, token: &str, request: &mut Request) {
+        let rules = self.config.iter().flat_map(|config| &config.inbound.request_authentications);
+        TokenRules::compile(rules).carry(token, &mut request.headers, &mut request.path);
+    }
+
     /// What a port speaks, if a service declares it.
     #[must_use]
     pub fn protocol(&self, port: u16) -> Option<Protocol> {
@@ -163,6 +173,8 @@ impl<'a> Arrival<'a> {
             mode: self.mtls.at(call.port),
             mode_from: &self.mtls.applied,
             protocol: self.protocol(call.port).unwrap_or(Protocol::Auto),
+            now: call.now,
+            authorizer: call.authorizer,
             attributes,
         }
         .explain()

@@ -8,8 +8,8 @@ use super::{
     Condition, Explanation, Layer, LayerName, PathSeen, Question, Said, nearest::nearest, sentence,
 };
 use crate::{
-    Attributes, Custom, Decision, Forwarding, Http, PolicyRef, Reason, RuleName, TokenRules,
-    Verdict, client_address,
+    AcceptedToken, Attributes, Custom, Decision, Forwarding, HeaderFields, Http, PolicyRef, Reason,
+    RuleName, Verdict, client_address,
     compiled::{Traced, trace},
     inbound::{Admission, Hello, Speech, admit},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn explain(question: &Question<'_>) -> Explanation {
     let mut told = Told::default();
     let refused = told.all(question).err();
-    let Told { layers, path, decided, nearest, asks } = told;
+    let Told { layers, path, decided, nearest, asks, unverified } = told;
     let refused_by = refused.map(|(layer, _)| layer);
     let rule = decided.as_ref().map(|(rule, _)| rule);
     let mut explanation = Explanation {
@@ -31,6 +31,7 @@ pub(super) fn explain(question: &Question<'_>) -> Explanation {
         nearest,
         path,
         asks,
+        unverified,
         layers,
     };
     explanation.sentence = sentence::sentence(question, &explanation);
@@ -38,16 +39,17 @@ pub(super) fn explain(question: &Question<'_>) -> Explanation {
 }
 
 /// The layer that refuses, and the status that the client gets.
-type Refused = (LayerName, Option<u16>);
+pub(super) type Refused = (LayerName, Option<u16>);
 
 /// What has been found out so far.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     layers: Vec<Layer>,
     path: Option<PathSeen>,
     decided: Option<(RuleName, Vec<Condition>)>,
     nearest: Option<super::Nearest>,
     asks: Option<String>,
+    pub(super) unverified: Option<String>,
 }
 
 impl Told {
@@ -77,13 +79,20 @@ impl Told {
     fn policies(
         &mut self,
         question: &Question<'_>,
-        mut attributes: Attributes<'_>,
+        attributes: Attributes<'_>,
     ) -> Result<(), Refused> {
         self.custom(question, &attributes)?;
+        let token = match &attributes.http {
+            Some(http) => self.token(question, http)?,
+            None => AcceptedToken::default(),
+        };
+        let fields = attributes.http.map(|http| token.headers(http.headers.0)).unwrap_or_default();
+        let mut attributes = attributes;
         if let Some(http) = &mut attributes.http {
-            http.claims = self.token(question, http)?;
+            http.headers = HeaderFields(&fields);
+            http.claims = token.claims.is_object().then_some(&token.claims);
         }
-        let decision = question.compiled.decide(&attributes);
+        let decision = question.compiled.decide_after_custom(&attributes);
         self.audit(question, &attributes, &decision);
         self.deny(question, &attributes, &decision)?;
         self.allow(question, &attributes, &decision)
@@ -170,15 +179,7 @@ impl Told {
                 self.say(LayerName::Custom, Said::Passed, text, None);
                 Ok(())
             }
-            Custom::Ask(provider, rule) => {
-                let ExtensionProvider { name, service, port, .. } = &*provider;
-                let text = format!(
-                    "asks `{name}` ({service}:{port}), whose answer is not known here and counts as yes"
-                );
-                self.say(LayerName::Custom, Said::Noted, text, Some(&rule));
-                self.asks = Some(name.clone());
-                Ok(())
-            }
+            Custom::Ask(provider, rule) => self.asked(question, attributes, &provider, &rule),
             Custom::Denied(decision) => {
                 let Reason::Denied(rule) = decision.reason else { return Ok(()) };
                 let text = format!("{}, so the rule denies", unaskable(question, &rule));
@@ -187,40 +188,31 @@ impl Told {
         }
     }
 
-    /// The claims that policies see. Nobody can verify a token here: one that is only carried is refused,
-    /// as by a sidecar without keys; claims that are given count as a valid token's.
-    fn token<'a>(
+    fn asked(
         &mut self,
         question: &Question<'_>,
-        http: &Http<'a>,
-    ) -> Result<Option<&'a serde_json::Value>, Refused> {
-        let rules = || question.authentications.iter().flat_map(|it| &it.spec.jwt_rules).flatten();
-        if question.authentications.is_empty() {
-            if http.claims.is_some() {
-                let text = "no RequestAuthentication applies: the token's claims do not count";
-                self.say(LayerName::Jwt, Said::Noted, text.to_owned(), None);
+        attributes: &Attributes<'_>,
+        provider: &ExtensionProvider,
+        rule: &RuleName,
+    ) -> Result<(), Refused> {
+        let ExtensionProvider { name, service, port, .. } = provider;
+        let asks = format!("asks `{name}` ({service}:{port})");
+        match question.authorizer {
+            None => {
+                let text = format!("{asks}, whose answer is not known here and counts as yes");
+                self.say(LayerName::Custom, Said::Noted, text, Some(rule));
+                self.asks = Some(name.clone());
+                Ok(())
             }
-            return Ok(None);
-        }
-        if let Some(claims) = http.claims {
-            let issuer = claims.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default();
-            if rules().any(|rule| rule.issuer == issuer) {
-                let text = format!("a valid token of `{issuer}`");
-                self.say(LayerName::Jwt, Said::Passed, text, None);
-                return Ok(Some(claims));
+            Some(Verdict::Allow) => {
+                self.say(LayerName::Custom, Said::Passed, format!("{asks}: yes"), Some(rule));
+                Ok(())
             }
-            let text = format!("401: no rule names the issuer `{issuer}`");
-            self.say(LayerName::Jwt, Said::Denied, text, None);
-            return Err((LayerName::Jwt, Some(401)));
+            Some(Verdict::Deny) => {
+                let text = format!("{asks}: no, with a status and text of its own");
+                self.refuse(LayerName::Custom, text, rule, question, attributes)
+            }
         }
-        if TokenRules::compile(question.authentications).finds_token(http) {
-            let text = "401: a token is not verified here; its claims count if given".to_owned();
-            self.say(LayerName::Jwt, Said::Denied, text, None);
-            return Err((LayerName::Jwt, Some(401)));
-        }
-        let text = "no token: the request has no request principal".to_owned();
-        self.say(LayerName::Jwt, Said::Passed, text, None);
-        Ok(None)
     }
 
     fn audit(&mut self, question: &Question<'_>, attributes: &Attributes<'_>, decision: &Decision) {
@@ -309,7 +301,13 @@ impl Told {
         Err((layer, attributes.http.map(|_| 403)))
     }
 
-    fn say(&mut self, layer: LayerName, said: Said, text: String, rule: Option<&RuleName>) {
+    pub(super) fn say(
+        &mut self,
+        layer: LayerName,
+        said: Said,
+        text: String,
+        rule: Option<&RuleName>,
+    ) {
         self.layers.push(Layer { layer, said, text, rule: rule.map(ToString::to_string) });
     }
 }

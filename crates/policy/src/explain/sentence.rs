@@ -6,13 +6,16 @@ use super::{Explanation, LayerName, Nearest, Question, layers::applied};
 use crate::Verdict;
 
 pub(super) fn sentence(question: &Question<'_>, explained: &Explanation) -> String {
-    let text = verdict(question, explained);
-    match (&explained.asks, explained.verdict) {
-        (Some(provider), Verdict::Allow) => {
-            format!("{text}, if the external authorizer `{provider}` allows it too")
+    let mut text = verdict(question, explained);
+    if explained.verdict == Verdict::Allow {
+        if let Some(provider) = &explained.asks {
+            text.push_str(&format!(", if the external authorizer `{provider}` allows it too"));
         }
-        _ => text,
+        if let Some(issuer) = &explained.unverified {
+            text.push_str(&format!(", if the signature of the token is one of `{issuer}`"));
+        }
     }
+    text
 }
 
 fn verdict(question: &Question<'_>, explained: &Explanation) -> String {

@@ -38,6 +38,8 @@ proptest! {
             mode: MtlsMode::Permissive,
             mode_from: &[],
             protocol: if attributes.http.is_some() { Protocol::Http } else { Protocol::Tcp },
+            now: None,
+            authorizer: None,
             attributes,
         };
         // Normalisation is not the subject: what differs by it is passed over.
@@ -107,6 +109,8 @@ impl Case<'_> {
             mode,
             mode_from: &of_mesh,
             protocol,
+            now: None,
+            authorizer: None,
             attributes,
         }
         .explain()
@@ -261,6 +265,8 @@ fn what_may_be_logged_has_no_query_and_no_header_values() {
         mode: MtlsMode::Strict,
         mode_from: &[],
         protocol: Protocol::Http,
+        now: None,
+        authorizer: None,
         attributes,
     };
     let shown = serde_json::to_string(&question.explain()).unwrap();

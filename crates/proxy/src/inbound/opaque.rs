@@ -183,7 +183,8 @@ fn decide(
         Custom::Ask(provider, rule) if !granted.is_some_and(|yes| yes.is_by(&provider)) => {
             Decision::denied(rule, None)
         }
-        _ => active.decide(&attributes),
+        Custom::Denied(decision) => decision,
+        Custom::Ask(..) | Custom::Pass => active.decide(&attributes),
     };
     Some((decision, active.generation()))
 }

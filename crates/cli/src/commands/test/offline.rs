@@ -10,7 +10,7 @@ use palisade_manifest::Pod;
 use palisade_model::{Arrival, Call, Request, World, mutants};
 use palisade_policy::{Verdict, explain::Explanation};
 
-use super::{Outcome, Probe, ProbeResult, differences, policy_of, read};
+use super::{super::explain::now, Outcome, Probe, ProbeResult, differences, policy_of, read};
 use crate::{
     CliError,
     args::TestArgs,
@@ -100,6 +100,8 @@ impl<'a> Prepared<'a> {
                 source_ip: caller.address,
                 port: target.port,
                 request: Some(request),
+                now: now(),
+                authorizer: probe.custom.map(Verdict::from),
             },
         })
     }
@@ -150,6 +152,12 @@ fn result(call: &Prepared<'_>, explained: &Explanation, seconds: f64) -> ProbeRe
         probe: call.probe.clone(),
     };
     result.differences = differences(&result);
+    if let Some(issuer) = &explained.unverified {
+        result.differences.push(format!(
+            "the token of `{issuer}` can't be verified here, as only the issuer has its keys: state \
+             `claims` instead"
+        ));
+    }
     if !result.passed() && explained.verdict == Verdict::Deny {
         result.differences.push(explained.sentence.clone());
     }
