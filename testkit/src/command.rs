@@ -92,7 +92,7 @@ pub fn eventually<T>(
     timeout: Duration,
     mut condition: impl FnMut() -> Result<T, String>,
 ) -> T {
-    let deadline = Instant::now() + timeout * patience();
+    let deadline = Instant::now() + timeout;
     loop {
         match condition() {
             Ok(value) => return value,
@@ -102,12 +102,6 @@ pub fn eventually<T>(
             }
         }
     }
-}
-
-/// How many times longer than usual to wait: for machines that are emulated.
-pub(crate) fn patience() -> u32 {
-    let factor = std::env::var("PALISADE_TEST_PATIENCE").ok();
-    factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
 }
 
 /// The root of the repository.

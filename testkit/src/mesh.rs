@@ -13,10 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{
-    Run,
-    command::{patience, tool},
-};
+use crate::{Run, command::tool};
 
 /// A running mesh.
 #[derive(Debug)]
@@ -108,7 +105,7 @@ impl Starting {
             printed: String::new(),
             _directory: directory,
         };
-        let deadline = Instant::now() + START_TIMEOUT * patience();
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {

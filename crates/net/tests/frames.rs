@@ -75,7 +75,8 @@ fn forge(neighbour: &str, own: Ipv4Addr, other: Ipv4Addr, server: Ipv4Addr, gate
 fn mac_of(neighbours: &[String], address: Ipv4Addr) -> String {
     let of = format!("{address} ");
     let entry = neighbours.iter().find(|entry| entry.starts_with(&of));
-    let words: Vec<&str> = entry.unwrap_or_else(|| panic!("{neighbours:?}")).split(' ').collect();
+    assert!(entry.is_some(), "{neighbours:?}");
+    let words: Vec<&str> = entry.unwrap().split(' ').collect();
     (*words.get(4).unwrap()).to_owned()
 }
 
