@@ -55,6 +55,25 @@ try {
   );
   console.log(`info a denied request was seen ${Date.now() - answered} ms after its answer, ${Date.now() - begin} ms after the command that sent it began`);
 
+  const seen = page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const events = new EventSource('/api/events?type=workload&range=300');
+        let first = null;
+        events.addEventListener('graph', (event) => {
+          const calls = JSON.parse(event.data).edges.find((edge) => edge.verdict === 'allowed' && edge.source.includes('frontend'));
+          first ??= calls?.traffic.count ?? null;
+          if (calls === undefined || calls.traffic.count === first) return;
+          events.close();
+          resolve(Date.now());
+        });
+      }),
+  );
+  await page.waitForTimeout(500);
+  call('deploy/frontend');
+  const served = Date.now();
+  console.log(`info an allowed request was told to the page ${(await seen) - served} ms after its answer`);
+
   await page.goto(`${origin}/istio`);
   const main = page.locator('main');
   await main.getByText('backend-allow-frontend').first().waitFor({ timeout: 10_000 });

@@ -260,7 +260,7 @@ function Flow(props: CanvasProps) {
       nodesConnectable={false}
       nodesFocusable={false}
       edgesFocusable={false}
-      minZoom={0.1}
+      minZoom={0.05}
       maxZoom={2}
       onlyRenderVisibleElements={large}
       proOptions={{ hideAttribution: false }}
@@ -276,7 +276,7 @@ function Flow(props: CanvasProps) {
 
 export function Canvas(props: CanvasProps) {
   return (
-    <div className="canvas" data-testid="canvas">
+    <div className={`canvas${props.graph.edges.length > LARGE ? ' large' : ''}`} data-testid="canvas">
       <Arrows />
       <ReactFlowProvider>
         <Flow {...props} />

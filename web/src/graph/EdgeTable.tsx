@@ -44,8 +44,8 @@ export function EdgeTable({ edges, nodes, selected, found, onSelect }: Props) {
     const column = columns.find((it) => it.name === sort.by);
     const compare = (one: GraphEdge, other: GraphEdge) => {
       const [a, b] = [column?.value(one) ?? '', column?.value(other) ?? ''];
-      const order = typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b));
-      return (sort.down ? -order : order) || one.id.localeCompare(other.id);
+      const order = typeof a === 'number' && typeof b === 'number' ? a - b : COLLATOR.compare(String(a), String(b));
+      return (sort.down ? -order : order) || COLLATOR.compare(one.id, other.id);
     };
     return [...edges].sort(compare);
   }, [edges, columns, sort]);
@@ -100,5 +100,6 @@ export function EdgeTable({ edges, nodes, selected, found, onSelect }: Props) {
   );
 }
 
+const COLLATOR = new Intl.Collator();
 /// Rows that are shown at first, and more each time.
 const STEP = 100;

@@ -1,6 +1,6 @@
 // The calls of a large graph on one canvas: thousands of elements of a document would not move smoothly.
 
-import { useStore, type ReactFlowState } from '@xyflow/react';
+import { useOnViewportChange, useStore, type ReactFlowState } from '@xyflow/react';
 import { useEffect, useMemo, useRef } from 'react';
 
 import type { Graph, GraphEdge } from '../lib/types';
@@ -13,13 +13,15 @@ const LEGIBLE = 0.75;
 /// Labels of what is selected that are shown below that.
 const MOST_NAMED = 40;
 
-interface Line {
-  edge: GraphEdge;
+/// The way of a call.
+interface Way {
   path: Path2D;
   via: Point;
   end: Point;
   blocked: boolean;
 }
+
+type Line = Way & { edge: GraphEdge };
 
 interface Props {
   graph: Graph;
@@ -29,13 +31,23 @@ interface Props {
   found: Set<string>;
 }
 
+/// Ways by the layout that they belong to: the numbers of calls change every second, their ways do not.
+const known = new WeakMap<Layout, Map<string, Way>>();
+
 export function linesOf(graph: Graph, places: Layout): Line[] {
+  const ways = known.get(places) ?? new Map<string, Way>();
+  known.set(places, ways);
   return graph.edges.flatMap((edge) => {
-    const [from, via, to] = [places.nodes.get(edge.source), places.labels.get(edge.id), places.nodes.get(edge.target)];
-    if (!from || !via || !to) return [];
-    const blocked = edge.verdict !== 'allowed';
-    const { path, end } = route(from, via, to, blocked);
-    return [{ edge, path: new Path2D(path), via, end, blocked }];
+    let way = ways.get(edge.id);
+    if (!way) {
+      const [from, via, to] = [places.nodes.get(edge.source), places.labels.get(edge.id), places.nodes.get(edge.target)];
+      if (!from || !via || !to) return [];
+      const blocked = edge.verdict !== 'allowed';
+      const { path, end } = route(from, via, to, blocked);
+      way = { path: new Path2D(path), via, end, blocked };
+      ways.set(edge.id, way);
+    }
+    return [{ ...way, edge }];
   });
 }
 
@@ -49,35 +61,42 @@ export function edgeAt(lines: Line[], { x, y }: Point): string {
 
 const viewOf = (state: ReactFlowState) => state.transform;
 
-/// Milliseconds without a move after which the drawing is made anew.
-const STILL_MS = 120;
-
 export function ManyEdges(props: Props) {
   const { graph, places } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
   const drawn = useRef<View>([0, 0, 1]);
+  const moving = useRef(false);
   const view = useStore(viewOf);
   const [width, height] = [useStore((state) => state.width), useStore((state) => state.height)];
   const lines = useMemo(() => linesOf(graph, places), [graph, places]);
-  const size = { width, height };
-  const redraw = () => {
+  const redraw = (at: View) => {
     const element = canvas.current;
     const context = element?.getContext('2d');
     if (!element || !context) return;
-    drawn.current = view;
+    drawn.current = at;
     element.style.transform = '';
-    draw(context, lines, view, size, props);
+    draw(context, lines, at, { width, height }, props);
   };
-  useEffect(redraw, [lines, width, height, props.options, props.selected, props.found]); // eslint-disable-line react-hooks/exhaustive-deps -- moves are below
+  useEffect(() => {
+    if (!moving.current) redraw(view);
+  }, [lines, width, height, props.options, props.selected, props.found]); // eslint-disable-line react-hooks/exhaustive-deps -- moves are below
   useEffect(() => {
     if (!canvas.current || view === drawn.current) return;
-    // What is drawn is moved along, which costs nothing, until it is still.
+    // While it moves, what is drawn is moved along, which costs nothing.
     const [[x, y, zoom], [oldX, oldY, oldZoom]] = [view, drawn.current];
     const scale = zoom / oldZoom;
     canvas.current.style.transform = `translate(${x - oldX * scale}px, ${y - oldY * scale}px) scale(${scale})`;
-    const timer = setTimeout(redraw, STILL_MS);
-    return () => clearTimeout(timer);
+    if (!moving.current) redraw(view);
   }, [view]); // eslint-disable-line react-hooks/exhaustive-deps -- of all else above
+  useOnViewportChange({
+    onStart: () => {
+      moving.current = true;
+    },
+    onEnd: ({ x, y, zoom }) => {
+      moving.current = false;
+      redraw([x, y, zoom]);
+    },
+  });
   const ratio = pixelRatio();
   return <canvas ref={canvas} className="many-edges" width={width * ratio} height={height * ratio} style={{ width, height }} aria-hidden="true" />;
 }

@@ -46,7 +46,7 @@ const OPTIONS = {
   'elk.json.edgeCoords': 'ROOT',
 };
 
-/// From so many edges on a graph is large: it is laid out and drawn by simpler means.
+/// Above so many edges a graph is large: it is laid out and drawn by simpler means.
 export const LARGE = 300;
 
 export async function layout(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {

@@ -10,7 +10,7 @@ const [SIDE, TOP] = [28, 56];
 const GAP = 90;
 const SWEEPS = 4;
 
-/// How far each node is from those whom nobody calls; calls that lead back count for nothing.
+/// How far each node is from those whom nobody calls, by the shortest way.
 export function tiers(nodes: string[], edges: [string, string][]): Map<string, number> {
   const next = new Map<string, string[]>(nodes.map((id) => [id, []]));
   const called = new Map<string, number>(nodes.map((id) => [id, 0]));
@@ -20,22 +20,22 @@ export function tiers(nodes: string[], edges: [string, string][]): Map<string, n
     called.set(to, (called.get(to) ?? 0) + 1);
   }
   const tier = new Map<string, number>();
-  const left = new Set(nodes);
-  while (left.size > 0) {
-    // On a circle, whoever is called by the fewest begins.
-    const least = Math.min(...[...left].map((id) => called.get(id) ?? 0));
-    const ready = [...left].filter((id) => (called.get(id) ?? 0) === least);
-    for (const id of least === 0 ? ready : ready.slice(0, 1)) {
-      left.delete(id);
-      const own = tier.get(id) ?? 0;
-      tier.set(id, own);
+  const spread = (roots: string[]) => {
+    for (const id of roots) tier.set(id, 0);
+    const queue = [...roots];
+    // The queue grows while it is gone through.
+    for (const id of queue) {
       for (const to of next.get(id) ?? []) {
-        if (!left.has(to)) continue;
-        called.set(to, (called.get(to) ?? 1) - 1);
-        tier.set(to, Math.max(tier.get(to) ?? 0, own + 1));
+        if (tier.has(to)) continue;
+        tier.set(to, (tier.get(id) ?? 0) + 1);
+        queue.push(to);
       }
     }
-  }
+  };
+  const byCallers = [...nodes].sort((one, other) => (called.get(one) ?? 0) - (called.get(other) ?? 0));
+  spread(byCallers.filter((id) => called.get(id) === 0));
+  // On a circle that nobody calls, whoever is called by the fewest begins.
+  for (const id of byCallers) if (!tier.has(id)) spread([id]);
   return tier;
 }
 
