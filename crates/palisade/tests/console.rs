@@ -1,6 +1,11 @@
 //! The console of a real mesh with real traffic, looked at with a real browser (web/e2e).
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
 
 use palisade_testkit::{Mesh, Run, eventually, repository};
 
@@ -166,18 +171,26 @@ fn a_read_only_console_refuses_to_change_the_mesh_and_traffic_is_followed() {
     let refused = Run::new(Command::new("curl").args(post).args(["-d", body, &url])).ok();
     assert!(refused.contains("read-only"), "{refused}");
 
-    let follow = std::thread::scope(|scope| {
-        let follow = scope.spawn(|| mesh.palisade(&["traffic", "-n", "poc-mesh", "--for", "8s"]));
-        traffic(&mesh);
-        follow.join().unwrap()
-    });
-    let lines = follow.ok();
-    for words in [
+    let mut follow = Command::new(BINARY);
+    follow.arg("--state-dir").arg(mesh.state()).args(["traffic", "-n", "poc-mesh", "--for", "5m"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let (say, said) = mpsc::channel();
+    let out = BufReader::new(follow.stdout.take().unwrap());
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|it| say.send(it)));
+    let mut lines = Vec::new();
+    let wanted = [
         ["frontend.poc-mesh", "allowed"],
         ["payments.poc-mesh", "denied"],
         ["plaintext", "refused"],
-    ] {
-        let found = lines.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        assert!(found, "{words:?} in one line of\n{lines}");
-    }
+    ];
+    // It may begin to follow after the first calls were told of.
+    eventually("each kind of call is a line", Duration::from_secs(120), || {
+        traffic(&mesh);
+        lines.extend(said.try_iter());
+        let has = |line: &String, words: &[&str]| words.iter().all(|word| line.contains(word));
+        let missing = wanted.iter().find(|words| !lines.iter().any(|line| has(line, *words)));
+        missing.map_or(Ok(()), |words| Err(format!("{words:?} in {lines:?}")))
+    });
+    follow.kill().unwrap();
+    follow.wait().unwrap();
 }
