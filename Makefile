@@ -23,9 +23,8 @@ demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 test: tools pages ## format, lints, licences, unit, conformance and end-to-end tests
 	$(CARGO) xtask ci
 
-test-long: test ## and again as a user without privileges, all that makes a sandbox; limits on a stock kernel; and Envoy on fresh random policies
+test-long: test ## and again as a user without privileges, all that makes a sandbox; and Envoy on fresh random policies
 	scripts/test-rootless
-	scripts/test-cgroup2
 	$(CARGO) xtask envoy-diff --pairs 100000
 	$(CARGO) xtask conformance --live conformance
 

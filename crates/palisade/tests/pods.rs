@@ -121,7 +121,7 @@ fn a_crash_loop_is_seen_by_everybody() {
     });
 }
 
-/// As root; `scripts/test-cgroup2` shows it for a user in a group that was given to them.
+/// As root; `scripts/test-cgroup2` tries it as a user in a group that was given to them, too.
 #[test]
 fn pods_are_held_to_their_limits() {
     let mesh = mesh();
