@@ -23,10 +23,11 @@ demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 test: tools pages ## format, lints, licences, unit, conformance and end-to-end tests
 	$(CARGO) xtask ci
 
-test-long: test ## and again as a user without privileges, all that makes a sandbox; and Envoy on fresh random policies
+test-long: test ## and again as a user without privileges, all that makes a sandbox; Envoy on fresh random policies; roots rotated for two minutes
 	scripts/test-rootless
 	$(CARGO) xtask envoy-diff --pairs 100000
 	$(CARGO) xtask conformance --live conformance
+	PALISADE_ROTATION_SECONDS=120 $(CARGO) test --package palisade --test rotation no_request_is_lost -- --nocapture
 
 nft: ## nftables and curl, which a mesh on this machine uses
 	@command -v nft >/dev/null && command -v curl >/dev/null || scripts/install-packages nftables curl

@@ -4,11 +4,15 @@
 //! to show. Waiting is for a condition with a deadline, never for a time.
 
 mod command;
+mod load;
 mod mesh;
 mod outside;
+mod processes;
 mod prometheus;
 
 pub use command::{Run, eventually, repository, tool};
+pub use load::{Answers, Load};
 pub use mesh::{Mesh, Starting};
 pub use outside::{Outside, Server};
+pub use processes::signal;
 pub use prometheus::Prometheus;

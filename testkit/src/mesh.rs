@@ -141,6 +141,12 @@ impl Mesh {
         &self.printed
     }
 
+    /// The binary under test.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The state directory.
     #[must_use]
     pub fn state(&self) -> &Path {
@@ -297,6 +303,6 @@ fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
 const NOBODY: u32 = 61_234;
 
 /// The system's own, which containers see too.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);

@@ -1,11 +1,19 @@
 //! What can be typed: commands, arguments and their help texts. What they mean is in `commands`.
 
+mod ca;
+mod generations;
+mod sidecar;
 mod workbench;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use ca::{CaCommand, RotateArgs};
+use generations::WAIT_EXAMPLES;
+pub(crate) use generations::{HistoryArgs, WaitArgs};
+use sidecar::{IDENTITY_EXAMPLES, PROXY_CONFIG_EXAMPLES};
+pub(crate) use sidecar::{ProxyConfigCommand, RootcaCompareArgs, SidecarArgs};
 pub use workbench::Ask;
 pub(crate) use workbench::Authorizer;
 use workbench::{CHECK_EXAMPLES, EXPLAIN_EXAMPLES};
@@ -47,6 +55,11 @@ pub enum Command {
     /// Create or change the objects of manifests
     #[command(after_help = APPLY_EXAMPLES)]
     Apply(ApplyArgs),
+    /// Wait until what is stored is in force in every sidecar
+    #[command(after_help = WAIT_EXAMPLES)]
+    Wait(WaitArgs),
+    /// Show the generations of the mesh: when each came, what changed, and who did it
+    History(HistoryArgs),
     /// Delete the objects of manifests
     Delete(DeleteArgs),
     /// Run a command in a container; exits with its exit code
@@ -74,6 +87,17 @@ pub enum Command {
     X(XCommand),
     /// Show which sidecars are connected, and whether the current configuration is in force in them
     ProxyStatus(OutputArgs),
+    /// Show the mesh's certificate authority, or rotate its root
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Show what a sidecar has in force: certificates, policies, listeners, endpoints
+    #[command(subcommand, visible_alias = "pc", after_help = PROXY_CONFIG_EXAMPLES)]
+    ProxyConfig(ProxyConfigCommand),
+    /// Compare the roots that the sidecars of two pods trust
+    RootcaCompare(RootcaCompareArgs),
+    /// Show a pod's identity: its certificate, how long that lives, and whether it is renewed
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Identity(SidecarArgs),
     /// Print a link that logs in to the console, once
     #[command(after_help = CONSOLE_EXAMPLES)]
     Console(ConsoleArgs),
@@ -127,6 +151,10 @@ pub struct UpArgs {
     /// Let nobody change policies from the console
     #[arg(long)]
     pub console_read_only: bool,
+    /// Bring your own certificate authority: `ca-cert.pem`, `ca-key.pem`, `root-cert.pem` and `cert-chain.pem`,
+    /// as in Istio's Secret `cacerts`
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
     /// Lifetime of workload certificates, such as 24h, 30m or 90s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
@@ -370,6 +398,9 @@ pub struct ControlArgs {
     /// Directory of the certificate authority's key
     #[arg(long, value_name = "DIR")]
     pub ca_dir: PathBuf,
+    /// File with the history of generations (default: it is not kept)
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "IP")]
     pub listen: std::net::IpAddr,

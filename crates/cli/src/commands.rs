@@ -1,6 +1,7 @@
 //! The commands: one file each, and the table that picks one.
 
 mod apply;
+mod ca;
 mod check;
 mod console;
 mod delete;
@@ -8,8 +9,11 @@ mod describe;
 mod down;
 mod exec;
 mod explain;
+mod history;
+mod identity;
 mod logs;
 mod prometheus_config;
+mod proxy_config;
 mod proxy_status;
 mod ready;
 mod status;
@@ -18,6 +22,7 @@ mod target;
 mod test;
 mod traffic;
 mod version;
+mod wait;
 
 use std::io::Write;
 
@@ -82,6 +87,12 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         Command::Logs(args) => logs::run(&mesh, &args, out).await,
         Command::Traffic(args) => traffic::run(&mesh, &args, out).await,
         Command::Test(args) => test::run(&mesh, &args, out).await,
+        Command::Wait(args) => wait::run(&mesh, &args, out).await,
+        Command::History(args) => history::run(&mesh, &args, out).await,
+        Command::Ca(what) => ca::run(&mesh, &what, out).await,
+        Command::ProxyConfig(what) => proxy_config::run(&mesh, &what, out).await,
+        Command::RootcaCompare(args) => proxy_config::compare_roots(&mesh, &args, out).await,
+        Command::Identity(args) => identity::run(&mesh, &args, out).await,
         Command::ProxyStatus(args) => proxy_status::run(&mesh, &args, out).await,
         _ => Err(CliError::Trouble("this command is not one of the API's".to_owned())),
     }

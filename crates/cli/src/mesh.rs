@@ -116,6 +116,17 @@ impl Mesh {
         })
     }
 
+    /// The API of any namespaced kind in all namespaces.
+    pub(crate) async fn everywhere(
+        &self,
+        types: &TypeMeta,
+    ) -> Result<Api<DynamicObject>, CliError> {
+        let kind = GroupVersionKind::try_from(types).during("read `apiVersion`")?;
+        let what = format!("look up kind `{}` ({})", kind.kind, kind.api_version());
+        let (resource, _) = discovery::pinned_kind(&self.client, &kind).await.during(what)?;
+        Ok(Api::all_with(self.client(), &resource))
+    }
+
     /// What each sidecar has in force, in Istio's form.
     ///
     /// # Errors
@@ -178,6 +189,21 @@ impl Mesh {
         let what = format!("read the logs of container `{container}` of pod `{pod}.{namespace}`");
         let pods = self.api::<Pod>(namespace);
         Ok(pods.log_stream(pod, &params).await.during(what)?.lines())
+    }
+
+    /// A POST of JSON, or of nothing, to the control plane's monitoring port, through the API.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached or answer with an error.
+    pub(crate) async fn tell_control(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<serde_json::Value, CliError> {
+        let request = http::Request::post(format!("{CONTROL}/{path}"))
+            .header(http::header::CONTENT_TYPE, "application/json");
+        let request = request.body(body).during("tell the control plane")?;
+        self.client.request(request).await.during("tell the control plane")
     }
 
     /// A GET to the control plane's monitoring port, through the API.

@@ -82,6 +82,16 @@ pub(crate) fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
     }
 }
 
+/// What is left until a time, in the form of an age; `expired` after it.
+#[must_use]
+pub(crate) fn remaining(until: &str, now: jiff::Timestamp) -> String {
+    match until.parse::<jiff::Timestamp>() {
+        Ok(until) if until > now => age(now, until),
+        Ok(_) => Style::Bad.paint("expired"),
+        Err(_) => String::new(),
+    }
+}
+
 fn part(value: i64, unit: char) -> String {
     if value == 0 { String::new() } else { format!("{value}{unit}") }
 }

@@ -52,6 +52,12 @@ impl StateDir {
         self.0.join("control.log")
     }
 
+    /// The generations of the mesh, one JSON document a line.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.0.join("history.jsonl")
+    }
+
     /// Objects, keys and certificates of the API.
     #[must_use]
     pub fn api(&self) -> PathBuf {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use palisade_pki::{Authority, Csr, Lifetimes, MAX_LIFETIME};
+use palisade_pki::{Csr, Lifetimes, MAX_LIFETIME};
 use palisade_types::{Mesh, SpiffeId};
 use palisade_wire::ca::{
     IstioCertificateRequest, IstioCertificateResponse, IstioCertificateService,
@@ -15,6 +15,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::{
     authenticate::Caller,
+    ca::Authorities,
     gate::{self, Gate},
     index::Published,
     metrics::Metrics,
@@ -24,7 +25,7 @@ use crate::{
 /// The certificate service.
 #[derive(Debug)]
 pub(crate) struct Certificates {
-    authority: Arc<Authority>,
+    authorities: watch::Receiver<Arc<Authorities>>,
     lifetimes: Lifetimes,
     gate: Gate,
     published: watch::Receiver<Arc<Published>>,
@@ -34,7 +35,7 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn new(
-        authority: Arc<Authority>,
+        authorities: watch::Receiver<Arc<Authorities>>,
         default_lifetime: Duration,
         gate: Gate,
         published: watch::Receiver<Arc<Published>>,
@@ -42,7 +43,7 @@ impl Certificates {
     ) -> Self {
         let lifetimes = Lifetimes { default: default_lifetime, max: MAX_LIFETIME };
         let rate = Mutex::new(Rate::default());
-        Self { authority, lifetimes, gate, published, rate, metrics }
+        Self { authorities, lifetimes, gate, published, rate, metrics }
     }
 
     fn issue(
@@ -71,12 +72,19 @@ impl Certificates {
             .lifetimes
             .choose(request.validity_duration)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let issued = self
+        let authorities = Arc::clone(&self.authorities.borrow());
+        let issued = authorities
+            .own
             .authority
             .issue(&csr, &id, lifetime, Timestamp::now())
             .map_err(|error| Status::internal(error.to_string()))?;
         tracing::info!(%id, pod = caller.pod, not_after = %issued.facts.not_after, "certificate issued");
-        Ok(issued.chain_pem)
+        let mut chain = issued.chain_pem;
+        // What stands last is what the caller is to trust.
+        if let Some(root) = chain.last_mut() {
+            *root = authorities.bundle().to_pem();
+        }
+        Ok(chain)
     }
 }
 

@@ -8,7 +8,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use jiff::Timestamp;
 use palisade_types::WorkloadRef;
+use palisade_wire::config::Credential;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +42,14 @@ struct Sidecar {
     version: String,
     sent: u64,
     acknowledged: u64,
+    /// When that was.
+    acknowledged_at: Option<Timestamp>,
+    /// SHA-256 of the config last sent, and of the one last acknowledged.
+    sent_hash: String,
+    hash: String,
     /// Why the last config sent is not in force.
     error: Option<String>,
+    credential: Option<Credential>,
 }
 
 /// What a sidecar has in force.
@@ -56,7 +64,13 @@ pub(crate) struct SidecarStatus {
     pub(crate) acknowledged: u64,
     /// Generation in which its config last changed.
     pub(crate) wanted: u64,
+    /// When it last acknowledged a config.
+    pub(crate) acknowledged_at: Option<Timestamp>,
+    /// SHA-256 of the config that it last acknowledged on this connection.
+    pub(crate) hash: String,
     pub(crate) error: Option<String>,
+    /// What it last said of its certificate.
+    pub(crate) credential: Option<Credential>,
 }
 
 impl SidecarStatus {
@@ -94,6 +108,9 @@ impl Fleet {
         let known = sidecars.get(workload);
         let acknowledged =
             known.map(|known| known.acknowledged).filter(|it| *it == in_force).unwrap_or_default();
+        let same = known.filter(|known| known.acknowledged == acknowledged);
+        let known_at = same.and_then(|known| known.acknowledged_at);
+        let hash = same.map(|known| known.hash.clone()).unwrap_or_default();
         if let Some(known) = known {
             known.connection.replaced.cancel();
         }
@@ -103,7 +120,11 @@ impl Fleet {
             version,
             sent: acknowledged,
             acknowledged,
+            acknowledged_at: known_at,
+            sent_hash: hash.clone(),
+            hash,
             error: None,
+            credential: None,
         };
         sidecars.insert(workload.clone(), sidecar);
         self.changes.send_replace(());
@@ -116,8 +137,18 @@ impl Fleet {
     }
 
     /// Notes that a config was sent.
-    pub(crate) fn sent(&self, on: &Connection, generation: u64) {
-        self.with(on, |sidecar| sidecar.sent = generation);
+    pub(crate) fn sent(&self, on: &Connection, generation: u64, hash: String) {
+        self.with(on, |sidecar| {
+            sidecar.sent = generation;
+            sidecar.sent_hash = hash;
+        });
+    }
+
+    /// Notes what a sidecar says of its certificate.
+    pub(crate) fn presents(&self, on: &Connection, mut credential: Credential) {
+        credential.error = credential.error.chars().take(MAX_ERROR).collect();
+        self.with(on, |sidecar| sidecar.credential = Some(credential));
+        self.changes.send_replace(());
     }
 
     /// Notes an answer to a config; false for one to a config that was never sent.
@@ -128,6 +159,8 @@ impl Fleet {
             }
             if error.is_empty() {
                 sidecar.acknowledged = sidecar.acknowledged.max(generation);
+                sidecar.acknowledged_at = Some(Timestamp::now());
+                sidecar.hash.clone_from(&sidecar.sent_hash);
                 sidecar.error = None;
             } else {
                 sidecar.error = Some(error.chars().take(MAX_ERROR).collect());
@@ -171,6 +204,9 @@ impl Fleet {
                     sent: sidecar.map(|it| it.sent).unwrap_or_default(),
                     acknowledged: sidecar.map(|it| it.acknowledged).unwrap_or_default(),
                     wanted: *wanted,
+                    acknowledged_at: sidecar.and_then(|it| it.acknowledged_at),
+                    hash: sidecar.map(|it| it.hash.clone()).unwrap_or_default(),
+                    credential: sidecar.and_then(|it| it.credential.clone()),
                     error: sidecar.and_then(|it| it.error.clone()),
                 })
             })
@@ -199,9 +235,9 @@ mod tests {
         let fleet = Fleet::default();
         let one = fleet.connect(&at(), String::new(), 0);
         assert!(!fleet.answered(&one, 5, ""), "never sent");
-        fleet.sent(&one, 5);
+        fleet.sent(&one, 5, String::new());
         assert!(fleet.answered(&one, 5, ""));
-        fleet.sent(&one, 6);
+        fleet.sent(&one, 6, String::new());
         assert!(fleet.answered(&one, 6, "no"));
         let sidecars = fleet.sidecars.lock();
         let sidecar = sidecars.get(&at()).unwrap();
@@ -213,7 +249,7 @@ mod tests {
     fn a_newer_stream_takes_the_place_of_an_older_one() {
         let fleet = Fleet::default();
         let old = fleet.connect(&at(), String::new(), 0);
-        fleet.sent(&old, 5);
+        fleet.sent(&old, 5, String::new());
         fleet.answered(&old, 5, "");
         let new = fleet.connect(&at(), String::new(), 5);
         assert!(old.replaced.is_cancelled());

@@ -14,7 +14,7 @@ use std::{
 };
 
 use palisade_manifest::Pod;
-use palisade_model::{KeySource, Kind, ObjectRef, Objects, Snapshot, changed};
+use palisade_model::{KeySource, Kind, ObjectRef, Objects, Snapshot, Trust, changed};
 use palisade_types::{Mesh, WorkloadRef};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -166,6 +166,21 @@ impl Index {
             Fetched::Failed { stale: false, .. } => self.objects.forget_keys(&source),
         }
         self.fetched.insert(source, fetched);
+    }
+
+    /// The objects that were taken in.
+    pub(crate) fn seen(&self) -> &BTreeMap<Stored, Seen> {
+        &self.seen
+    }
+
+    /// What was published last.
+    pub(crate) fn last(&self) -> &Arc<Published> {
+        &self.last
+    }
+
+    /// Takes the roots of the mesh in.
+    pub(crate) fn trust(&mut self, trust: Trust) {
+        self.objects.set_trust(trust);
     }
 
     /// Whose keys are to be fetched; once every kind was listed.
@@ -346,6 +361,14 @@ fn text(object: &Value, field: &str) -> String {
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned()
+}
+
+/// Whether a version is the awaited one or a later one; versions are numbers that grow.
+pub(crate) fn is_reached(known: &str, awaited: &str) -> bool {
+    match (known.parse::<u64>(), awaited.parse::<u64>()) {
+        (Ok(known), Ok(awaited)) => known >= awaited,
+        _ => known == awaited,
+    }
 }
 
 /// More changes than a control plane makes between two restarts.

@@ -24,6 +24,11 @@ pub(crate) fn config_maps() -> ApiResource {
     resource("", "v1", "ConfigMap", "configmaps")
 }
 
+/// Secrets: of them, the authority that somebody brings.
+pub(crate) fn secrets() -> ApiResource {
+    resource("", "v1", "Secret", "secrets")
+}
+
 /// The webhooks that change objects.
 pub(crate) fn mutating_webhooks() -> ApiResource {
     let plural = "mutatingwebhookconfigurations";

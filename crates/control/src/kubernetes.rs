@@ -3,6 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::{Stream, StreamExt};
 use kube::{
     Api, Client, Config,
@@ -125,6 +126,25 @@ pub(crate) async fn ensure(
             .map_err(|source| EnsureError::Repair { what, source }),
         Err(source) => Err(EnsureError::Create { what, source }),
     }
+}
+
+/// An object, if it is there.
+pub(crate) async fn find(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>, kube::Error> {
+    let found = api(client, resource, Some(namespace)).get_opt(name).await?;
+    found.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError)
+}
+
+/// An entry of a Secret's data, if it is there.
+pub(crate) fn secret_entry(secret: &Value, name: &str) -> Result<Option<String>, String> {
+    let Some(encoded) = secret.get("data").and_then(|data| data.get(name)) else { return Ok(None) };
+    let bytes = encoded.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+    let bytes = bytes.ok_or_else(|| format!("`{name}` is not base64"))?;
+    String::from_utf8(bytes).map(Some).map_err(|_| format!("`{name}` is no text"))
 }
 
 /// Creates an object and returns the API's answer; for reviews, which are never stored.

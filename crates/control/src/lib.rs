@@ -6,10 +6,13 @@
 
 mod authenticate;
 mod authority;
+mod batch;
+mod ca;
 mod certificates;
 mod events;
 mod fleet;
 mod gate;
+mod history;
 mod index;
 mod inject;
 mod keys;
@@ -21,6 +24,7 @@ mod network;
 mod rate;
 mod registration;
 mod roots;
+mod rotation;
 mod run;
 mod server;
 mod streams;
@@ -29,7 +33,8 @@ mod telemetry;
 mod testing;
 mod webhooks;
 
-pub use authority::AuthorityFilesError;
+pub use authority::{AuthorityFilesError, bring_authority};
+pub use ca::CaError;
 pub use kubernetes::ClientError;
 pub use network::{ConnectError, Network, OwnNetwork, connect};
 pub use run::{ControlOptions, RunError, run};

@@ -6,9 +6,18 @@
 //! later one, is in force in every sidecar. With `waitMs` the answer comes when it is yes, when that
 //! version can't be used, or after that time.
 //!
+//! `POST /debug/batch` begins a batch of changes that take force together, `POST /debug/batch/ID/end` ends it.
+//!
 //! `/debug/telemetry` never ends: a line of JSON for each report of a sidecar.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Extension, Json, Router,
@@ -16,32 +25,46 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
+use jiff::Timestamp;
+use kube::Client;
 use palisade_telemetry::{Exposition, write_process};
 use palisade_types::WorkloadRef;
+use palisade_wire::config::Credential;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tonic::transport::server::TcpConnectInfo;
 
 use crate::{
+    ca::Ca,
     fleet::{Fleet, SidecarStatus},
-    index::{Published, Stored},
+    history::{Entry, History},
+    index::{Feed, Published, Stored, is_reached},
     metrics::{Gauges, Metrics},
+    rotation,
     telemetry::TelemetryFeed,
 };
 
 /// What is asked about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Monitoring {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) telemetry: TelemetryFeed,
+    pub(crate) ca: Arc<Ca>,
+    pub(crate) history: History,
+    /// Where batches are told of.
+    pub(crate) feed: mpsc::Sender<Feed>,
+    /// Where Secret `cacerts` is looked for.
+    pub(crate) client: Option<Client>,
+    /// The control plane's namespace.
+    pub(crate) namespace: String,
 }
 
 impl Monitoring {
@@ -52,6 +75,11 @@ impl Monitoring {
             .route("/debug/in-force", get(on_in_force))
             .route("/debug/config/{namespace}/{pod}", get(on_config))
             .route("/debug/telemetry", get(on_telemetry))
+            .route("/debug/history", get(on_history))
+            .route("/debug/batch", post(on_batch))
+            .route("/debug/batch/{id}/end", post(on_batch_end))
+            .route("/debug/ca", get(rotation::on_status))
+            .route("/debug/ca/rotate", post(rotation::on_rotate))
             .route_layer(middleware::from_fn(local_only));
         Router::new()
             .route("/metrics", get(on_metrics))
@@ -61,7 +89,7 @@ impl Monitoring {
             .with_state(self)
     }
 
-    fn published(&self) -> Arc<Published> {
+    pub(crate) fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published.borrow())
     }
 }
@@ -134,12 +162,27 @@ fn syncz(sidecar: &SidecarStatus, generation: u64) -> Value {
         "generation_sent": sidecar.sent,
         "generation_acked": sidecar.acknowledged,
         "error": sidecar.error,
+        "acked_at": sidecar.acknowledged_at.map(|at| at.to_string()),
+        "config_hash": sidecar.hash,
+        "certificate": sidecar.credential.as_ref().map(certificate),
     });
     for resource in ["cluster", "listener", "route", "endpoint"] {
         entry[format!("{resource}_sent")] = json!(sent);
         entry[format!("{resource}_acked")] = json!(acknowledged);
     }
     entry
+}
+
+fn certificate(credential: &Credential) -> Value {
+    let at = |seconds: i64| Timestamp::from_second(seconds).map(|at| at.to_string()).ok();
+    json!({
+        "serial": credential.serial,
+        "not_before": at(credential.not_before),
+        "not_after": at(credential.not_after),
+        "issuer": credential.issuer,
+        "roots": credential.roots,
+        "error": credential.error,
+    })
 }
 
 async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {
@@ -163,6 +206,33 @@ async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {
     Json(json!({"generation": generation, "objects": objects, "troubles": troubles}))
 }
 
+async fn on_history(State(monitoring): State<Monitoring>) -> Json<Vec<Entry>> {
+    Json(monitoring.history.last())
+}
+
+/// Begins a batch: what is stored from now on takes force at its end, or after ten seconds.
+async fn on_batch(State(monitoring): State<Monitoring>) -> Result<Json<Value>, StatusCode> {
+    let id = BATCHES.fetch_add(1, Ordering::Relaxed);
+    let (taken, done) = oneshot::channel();
+    // Taken in before the answer, and so before anything of the batch is stored.
+    let sent = monitoring.feed.send(Feed::Batch(id, taken)).await.is_ok() && done.await.is_ok();
+    if sent { Ok(Json(json!({"batch": id}))) } else { Err(StatusCode::SERVICE_UNAVAILABLE) }
+}
+
+/// Ends a batch with the versions that were stored.
+async fn on_batch_end(
+    State(monitoring): State<Monitoring>,
+    Path(id): Path<u64>,
+    Json(stored): Json<Vec<StoredVersion>>,
+) -> Json<Value> {
+    let versions = stored.into_iter().map(|it| {
+        let at = Stored { kind: it.kind, namespace: it.namespace, name: it.name };
+        (at, it.resource_version)
+    });
+    let ended = monitoring.feed.send(Feed::BatchEnd(id, versions.collect())).await.is_ok();
+    Json(json!({"ended": ended}))
+}
+
 async fn on_config(
     State(monitoring): State<Monitoring>,
     Path((namespace, pod)): Path<(String, String)>,
@@ -179,6 +249,20 @@ async fn on_telemetry(State(monitoring): State<Monitoring>) -> Response {
         None => (StatusCode::SERVICE_UNAVAILABLE, "too many watchers\n").into_response(),
     }
 }
+
+/// The version of an object that a batch has stored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredVersion {
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    resource_version: String,
+}
+
+/// Numbers of batches.
+static BATCHES: AtomicU64 = AtomicU64::new(1);
 
 /// The version of an object that somebody waits for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -275,14 +359,6 @@ fn in_force(awaited: &Awaited, published: &Published, sidecars: &[SidecarStatus]
                 error: it.error.clone(),
             })
             .collect(),
-    }
-}
-
-/// Whether a version is the awaited one or a later one; versions are numbers that grow.
-fn is_reached(known: &str, awaited: &str) -> bool {
-    match (known.parse::<u64>(), awaited.parse::<u64>()) {
-        (Ok(known), Ok(awaited)) => known >= awaited,
-        _ => known == awaited,
     }
 }
 

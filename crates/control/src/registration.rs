@@ -1,7 +1,7 @@
 //! How others find the control plane: its webhooks with the authority's root, and on one machine the
 //! Service and EndpointSlice that a cluster makes of its Deployment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use kube::{Client, core::ApiResource};
@@ -9,7 +9,10 @@ use palisade_model::Kind;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{kinds, kubernetes};
+use crate::{
+    ca::{Ca, Teller},
+    kinds, kubernetes,
+};
 
 /// Name of the control plane's Service, as sidecars and Istio's tools look for it.
 pub(crate) const SERVICE: &str = "istiod";
@@ -29,29 +32,46 @@ pub(crate) struct Addresses {
     pub(crate) monitoring: SocketAddr,
 }
 
-/// Creates or repairs everything, again and again until it is done.
+/// Creates or repairs everything, again and again until it is done, and once more whenever the roots change.
 pub(crate) async fn register(
     client: Client,
     namespace: String,
-    root_pem: String,
+    ca: Arc<Ca>,
+    service_at: Option<Addresses>,
+) {
+    let mut authorities = ca.changes();
+    loop {
+        let root_pem = authorities.borrow_and_update().bundle().to_pem();
+        register_with(&client, &namespace, &root_pem, service_at).await;
+        ca.told(Teller::Webhooks, &root_pem);
+        tracing::info!("registered with the API server");
+        if authorities.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn register_with(
+    client: &Client,
+    namespace: &str,
+    root_pem: &str,
     service_at: Option<Addresses>,
 ) {
     let mut wanted: Vec<(ApiResource, Value)> = Vec::new();
     if let Some(addresses) = service_at {
-        wanted.push((kinds::of(Kind::Service), service(&namespace)));
-        wanted.push((kinds::of(Kind::EndpointSlice), endpoint_slice(&namespace, addresses)));
+        wanted.push((kinds::of(Kind::Service), service(namespace)));
+        wanted.push((kinds::of(Kind::EndpointSlice), endpoint_slice(namespace, addresses)));
     }
-    wanted.push((kinds::validating_webhooks(), validator(&namespace, &root_pem)));
-    wanted.push((kinds::mutating_webhooks(), injector(&namespace, &root_pem)));
+    wanted.push((kinds::validating_webhooks(), validator(namespace, root_pem)));
+    wanted.push((kinds::mutating_webhooks(), injector(namespace, root_pem)));
     for (resource, object) in wanted {
         let mut pause = FIRST_PAUSE;
-        while let Err(error) = kubernetes::ensure(&client, &resource, object.clone()).await {
+        while let Err(error) = kubernetes::ensure(client, &resource, object.clone()).await {
             tracing::warn!(%error, "not registered yet, retrying");
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-    tracing::info!("registered with the API server");
 }
 
 fn service(namespace: &str) -> Value {
@@ -143,26 +163,33 @@ fn injector(namespace: &str, root_pem: &str) -> Value {
 }
 
 fn validator(namespace: &str, root_pem: &str) -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": format!("istio-validator-{namespace}"), "labels": labels()},
-        "webhooks": [{
-            "name": "rev.validation.istio.io",
+    let webhook = |name: &str, operations: &[&str], failure_policy: &str, seconds: u8| {
+        json!({
+            "name": name,
             "clientConfig": client_config(namespace, root_pem, "/validate"),
             "rules": [{
                 "apiGroups": ["security.istio.io", "networking.istio.io"],
                 "apiVersions": ["*"],
-                "operations": ["CREATE", "UPDATE"],
+                "operations": operations,
                 "resources": ["*"],
                 "scope": "*",
             }],
             "admissionReviewVersions": ["v1"],
-            "failurePolicy": "Fail",
+            "failurePolicy": failure_policy,
             "matchPolicy": "Equivalent",
             "sideEffects": "None",
-            "timeoutSeconds": 10,
-        }],
+            "timeoutSeconds": seconds,
+        })
+    };
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("istio-validator-{namespace}"), "labels": labels()},
+        "webhooks": [
+            webhook("rev.validation.istio.io", &["CREATE", "UPDATE"], "Fail", 10),
+            // For the history only: nobody is kept from deleting.
+            webhook("deletion.history.palisade.dev", &["DELETE"], "Ignore", 1),
+        ],
     })
 }
 

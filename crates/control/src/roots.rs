@@ -1,7 +1,7 @@
-//! The mesh's root certificate in every namespace, where pods mount it: ConfigMap
+//! The mesh's roots in every namespace, where pods mount it: ConfigMap
 //! `istio-ca-root-cert`, key `root-cert.pem`. Made at once for a new namespace, and repaired.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::select};
 use kube::Client;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    ca::{Ca, Teller},
     kinds,
     kubernetes::{self, Change, Scope},
 };
@@ -38,7 +39,7 @@ enum Seen {
 }
 
 /// Keeps the ConfigMaps right for ever.
-pub(crate) async fn keep(client: Client, root_pem: String) {
+pub(crate) async fn keep(client: Client, ca: Arc<Ca>) {
     let namespaces = kubernetes::watch(&client, &kinds::of(Kind::Namespace), &Scope::default());
     let label = Some(format!("{LABEL}=true"));
     let scope = Scope { label, ..Scope::default() };
@@ -47,6 +48,8 @@ pub(crate) async fn keep(client: Client, root_pem: String) {
         namespaces.map(|change| (Seen::Namespace, change)),
         config_maps.map(|change| (Seen::ConfigMap, change)),
     );
+    let mut authorities = ca.changes();
+    let root_pem = authorities.borrow_and_update().bundle().to_pem();
     let mut roots = Roots { root_pem, ..Roots::default() };
     let mut retry_at: Option<Instant> = None;
     loop {
@@ -57,8 +60,16 @@ pub(crate) async fn keep(client: Client, root_pem: String) {
                 None => return,
             },
             () = retry, if retry_at.is_some() => retry_at = None,
+            Ok(()) = authorities.changed() => {
+                roots.root_pem = authorities.borrow_and_update().bundle().to_pem();
+            }
         }
-        if retry_at.is_none() && !write(&client, &mut roots).await {
+        if retry_at.is_some() {
+            continue;
+        }
+        if write(&client, &mut roots).await {
+            ca.told(Teller::ConfigMaps, &roots.root_pem);
+        } else {
             retry_at = Some(Instant::now() + PAUSE);
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use palisade_pki::{Authority, DEFAULT_LIFETIME, IssueError};
+use palisade_pki::{DEFAULT_LIFETIME, IssueError};
 use palisade_tls::{HttpsAcceptor, HttpsError};
 use palisade_wire::{
     ca::IstioCertificateServiceServer, config::ConfigServiceServer,
@@ -25,11 +25,13 @@ use tonic::service::Routes;
 
 use crate::{
     authenticate::Authenticator,
-    authority::{self, AuthorityFilesError},
+    authority::Folder,
+    ca::{self, Authorities, Ca, CaError},
     certificates::Certificates,
     events::{self, Events},
     fleet::Fleet,
     gate::Gate,
+    history::History,
     index::{self, Running},
     inject::Template,
     keys,
@@ -52,6 +54,8 @@ pub struct ControlOptions {
     pub kubeconfig: PathBuf,
     /// Folder of the certificate authority.
     pub ca_dir: PathBuf,
+    /// File with the history of generations; none: it is not kept.
+    pub history: Option<PathBuf>,
     /// Address to listen on.
     pub listen_ip: IpAddr,
     /// Port of certificates and configuration (gRPC over TLS).
@@ -84,6 +88,7 @@ impl ControlOptions {
         Self {
             kubeconfig,
             ca_dir,
+            history: None,
             listen_ip,
             grpc_port: GRPC_PORT,
             webhook_port: WEBHOOK_PORT,
@@ -104,7 +109,7 @@ impl ControlOptions {
 pub enum RunError {
     /// There is no certificate authority.
     #[error(transparent)]
-    Authority(#[from] AuthorityFilesError),
+    Authority(#[from] CaError),
     /// There is no way to the API server.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -130,26 +135,38 @@ pub enum RunError {
 /// # Errors
 /// When it can't start; see [`RunError`].
 pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result<(), RunError> {
-    let authority = Arc::new(authority::open(&options.ca_dir, Timestamp::now())?);
     let client = kubernetes::client(&options.kubeconfig).await?;
+    let folder = Folder::new(&options.ca_dir);
+    let ca = match ca::brought(&client, &options.namespace).await {
+        Ok(brought) => Ca::open(folder, brought, Timestamp::now())?,
+        // The API may come later; whose authority this is, is known.
+        Err(CaError::Secret { source, .. }) if !folder.is_empty().map_err(CaError::from)? => {
+            tracing::warn!(%source, "Secret cacerts can't be read, the authority before it stays");
+            Ca::open(folder, None, Timestamp::now())?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let ca = Arc::new(ca);
     let grpc = listen(options.listen_ip, options.grpc_port).await?;
     let webhooks = listen(options.listen_ip, options.webhook_port).await?;
     let monitoring = listen(options.listen_ip, options.monitoring_port).await?;
     let addresses = Addresses { grpc: grpc.1, webhooks: webhooks.1, monitoring: monitoring.1 };
-    let acceptor = Arc::new(acceptor(&authority, &options)?);
+    let acceptor = Arc::new(acceptor(&ca.now(), &options)?);
 
     let tasks = TaskTracker::new();
     let metrics = Arc::new(Metrics::default());
     let fleet = Arc::new(Fleet::default());
+    let (history, writing) = History::open(options.history.clone());
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(writing));
     let Running { feed, published, wanted } =
-        index::start(&client, &options.namespace, &tasks, &shutdown);
+        index::start(&client, &options.namespace, ca.changes(), &history, &tasks, &shutdown);
     let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
     let (events, warnings) = Events::new();
     let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
     let certificates = Certificates::new(
-        Arc::clone(&authority),
+        ca.changes(),
         options.svid_ttl,
         gate.clone(),
         published.clone(),
@@ -157,6 +174,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     );
     let telemetry = Telemetry::new(&gate, &published, &metrics, &shutdown);
     let feed_of_reports = telemetry.feed.clone();
+    let feed_of_batches = feed.clone();
     let streams = Streams {
         gate,
         fleet: Arc::clone(&fleet),
@@ -181,6 +199,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             router: Webhooks {
                 published: published.clone(),
                 template,
+                history: history.clone(),
                 metrics: Arc::clone(&metrics),
             }
             .router(),
@@ -189,7 +208,18 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             name: "monitoring",
             listener: monitoring.0,
             acceptor: None,
-            router: Monitoring { fleet, published, metrics, telemetry: feed_of_reports }.router(),
+            router: Monitoring {
+                fleet,
+                published,
+                metrics,
+                telemetry: feed_of_reports,
+                history: history.clone(),
+                feed: feed_of_batches,
+                ca: Arc::clone(&ca),
+                client: Some(client.clone()),
+                namespace: options.namespace.clone(),
+            }
+            .router(),
         },
     ];
     for server in servers {
@@ -197,12 +227,16 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     }
     let until = |task| shutdown.clone().run_until_cancelled_owned(task);
     tasks.spawn(until(Box::pin(events::write(client.clone(), warnings)) as Task));
-    let root_pem = authority.root_pem();
-    tasks.spawn(until(Box::pin(roots::keep(client.clone(), root_pem.clone())) as Task));
+    tasks.spawn(until(Box::pin(roots::keep(client.clone(), Arc::clone(&ca))) as Task));
     let service_at = options.register_service.then_some(addresses);
     let namespace = options.namespace.clone();
-    tasks.spawn(until(Box::pin(registration::register(client, namespace, root_pem, service_at))));
-    tasks.spawn(until(Box::pin(renew(authority, acceptor, options))));
+    tasks.spawn(until(Box::pin(registration::register(
+        client,
+        namespace,
+        Arc::clone(&ca),
+        service_at,
+    ))));
+    tasks.spawn(until(Box::pin(renew(ca, acceptor, options))));
     tracing::info!(grpc = %addresses.grpc, webhooks = %addresses.webhooks, monitoring = %addresses.monitoring, "control plane started");
 
     shutdown.cancelled().await;
@@ -252,13 +286,16 @@ fn template(options: &ControlOptions) -> Template {
     }
 }
 
-fn acceptor(authority: &Authority, options: &ControlOptions) -> Result<HttpsAcceptor, RunError> {
-    let (certificate, key) = server_certificate(authority, options)?;
+fn acceptor(
+    authorities: &Authorities,
+    options: &ControlOptions,
+) -> Result<HttpsAcceptor, RunError> {
+    let (certificate, key) = server_certificate(authorities, options)?;
     Ok(HttpsAcceptor::new(&certificate, &key, None, &["h2", "http/1.1"])?)
 }
 
 fn server_certificate(
-    authority: &Authority,
+    authorities: &Authorities,
     options: &ControlOptions,
 ) -> Result<(String, String), IssueError> {
     let namespace = &options.namespace;
@@ -270,16 +307,22 @@ fn server_certificate(
     ];
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let addresses = [options.listen_ip];
+    let authority = &authorities.own.authority;
     let credential =
         authority.server_credential(&names, &addresses, SERVER_LIFETIME, Timestamp::now())?;
     Ok((credential.certificate_pem, credential.key_pem.to_string()))
 }
 
-/// Renews the servers' own certificate at half its life, for ever.
-async fn renew(authority: Arc<Authority>, acceptor: Arc<HttpsAcceptor>, options: ControlOptions) {
+/// Renews the servers' own certificate at half its life, and when another authority signs, for ever.
+async fn renew(ca: Arc<Ca>, acceptor: Arc<HttpsAcceptor>, options: ControlOptions) {
+    let mut authorities = ca.changes();
     loop {
-        sleep(SERVER_LIFETIME / 2).await;
-        let renewed = server_certificate(&authority, &options)
+        tokio::select! {
+            () = sleep(SERVER_LIFETIME / 2) => {}
+            Ok(()) = authorities.changed() => {}
+        }
+        let now = Arc::clone(&authorities.borrow_and_update());
+        let renewed = server_certificate(&now, &options)
             .map_err(RunError::from)
             .and_then(|(certificate, key)| Ok(acceptor.reload(&certificate, &key)?));
         if let Err(error) = renewed {

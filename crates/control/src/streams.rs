@@ -173,15 +173,23 @@ impl One<'_> {
         }
         let json = serde_json::to_vec(&config)
             .map_err(|error| Status::internal(format!("the config can't be written: {error}")))?;
-        self.streams.fleet.sent(&self.connection, config.generation);
+        let hash = palisade_pki::sha256_text(&json);
+        self.streams.fleet.sent(&self.connection, config.generation, hash);
         self.streams.metrics.pushes.add(1);
         tracing::debug!(workload = %self.workload, generation = config.generation, bytes = json.len(), "config sent");
         Ok(Config { generation: config.generation, proxy_config: json.into() })
     }
 
     fn answer(&self, message: ClientMessage, published: &Published) -> Result<(), Status> {
-        let Some(Message::Acknowledge(Acknowledge { generation, error })) = message.message else {
-            return Err(Status::invalid_argument("after the first message only acknowledgements"));
+        let Acknowledge { generation, error } = match message.message {
+            Some(Message::Acknowledge(acknowledge)) => acknowledge,
+            Some(Message::Credential(credential)) => {
+                self.streams.fleet.presents(&self.connection, credential);
+                return Ok(());
+            }
+            Some(Message::Subscribe(_)) | None => {
+                return Err(Status::invalid_argument("only the first message subscribes"));
+            }
         };
         if !self.streams.fleet.answered(&self.connection, generation, &error) {
             return Err(Status::invalid_argument("acknowledges a config that was not sent"));

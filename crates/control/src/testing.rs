@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use palisade_model::Kind;
-use palisade_pki::{Authority, Subject};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -16,10 +15,13 @@ use tonic::{Request, transport::Channel};
 
 use crate::{
     authenticate::{self, Authenticator},
+    authority::Folder,
+    ca::{Ca, Teller},
     certificates::Certificates,
     events::{Events, Warning},
     fleet::Fleet,
     gate::Gate,
+    history::History,
     index::{Feed, Published, Running, Source, unwatched},
     kubernetes::Change,
     metrics::Metrics,
@@ -34,12 +36,13 @@ use crate::{
 pub(crate) struct Control {
     pub(crate) feed: mpsc::Sender<Feed>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) ca: Arc<Ca>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) grpc: Channel,
     pub(crate) monitoring: SocketAddr,
     pub(crate) warnings: mpsc::Receiver<Warning>,
     pub(crate) shutdown: CancellationToken,
+    _folder: tempfile::TempDir,
 }
 
 impl Control {
@@ -47,16 +50,22 @@ impl Control {
     pub(crate) async fn start(pods: &[(&str, &str)]) -> Self {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let Running { feed, published, .. } = unwatched("istio-system", &tasks, &shutdown);
-        let subject = Subject::default();
-        let authority = Arc::new(Authority::generate(&subject, Timestamp::now()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Arc::new(Ca::open(Folder::new(folder.path()), None, Timestamp::now()).unwrap());
+        for teller in [Teller::ConfigMaps, Teller::Webhooks] {
+            ca.told(teller, &ca.now().bundle().to_pem());
+        }
+        let (history, writing) = History::open(None);
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(writing));
+        let Running { feed, published, .. } =
+            unwatched("istio-system", ca.changes(), &history, &tasks, &shutdown);
         let metrics = Arc::new(Metrics::default());
         let fleet = Arc::new(Fleet::default());
         let authenticator = Authenticator::Function(Arc::new(review));
         let (events, warnings) = Events::new();
         let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
         let certificates = Certificates::new(
-            Arc::clone(&authority),
+            ca.changes(),
             Duration::from_secs(3600),
             gate.clone(),
             published.clone(),
@@ -78,6 +87,11 @@ impl Control {
             published: published.clone(),
             metrics,
             telemetry: feed_of_reports,
+            history: history.clone(),
+            feed: feed.clone(),
+            ca: Arc::clone(&ca),
+            client: None,
+            namespace: "istio-system".to_owned(),
         }
         .router();
         let mut addresses = Vec::new();
@@ -92,8 +106,17 @@ impl Control {
         let grpc = Channel::from_shared(format!("http://{}", addresses[0])).unwrap();
         let grpc = grpc.connect().await.unwrap();
         let monitoring = addresses[1];
-        let mut control =
-            Self { feed, published, authority, fleet, grpc, monitoring, warnings, shutdown };
+        let mut control = Self {
+            feed,
+            published,
+            ca,
+            fleet,
+            grpc,
+            monitoring,
+            warnings,
+            shutdown,
+            _folder: folder,
+        };
         for source in Source::all() {
             let objects = match source {
                 Source::Objects(Kind::Pod) => pods.iter().map(|(name, sa)| pod(name, sa)).collect(),

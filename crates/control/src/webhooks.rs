@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    index::Published,
+    history::History,
+    index::{Published, Stored},
     inject::{Injection, Template, inject},
     metrics::Metrics,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Webhooks {
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// The template, but for the trust domain, which is the mesh's.
     pub(crate) template: Template,
+    pub(crate) history: History,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -49,12 +51,34 @@ struct Review {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Question {
     uid: String,
     #[serde(default)]
     namespace: String,
     #[serde(default)]
+    name: String,
+    #[serde(default)]
+    kind: GroupVersionKind,
+    #[serde(default)]
+    user_info: UserInfo,
+    #[serde(default)]
+    dry_run: bool,
+    /// Null for a deletion.
+    #[serde(default)]
     object: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct GroupVersionKind {
+    #[serde(default)]
+    kind: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct UserInfo {
+    #[serde(default)]
+    username: String,
 }
 
 /// The answer to a question.
@@ -103,6 +127,11 @@ async fn on_validate(State(webhooks): State<Webhooks>, Json(review): Json<Review
     let answer = validated(&review.request.object);
     if answer.refusal.is_some() {
         webhooks.metrics.refused_objects.add(1);
+    } else if !review.request.dry_run {
+        let Question { kind, namespace, name, user_info, .. } = &review.request;
+        let (namespace, name) = (namespace.clone(), name.clone());
+        let at = Stored { kind: kind.kind.clone(), namespace, name };
+        webhooks.history.authored(at, &user_info.username);
     }
     Json(answer.to_review(&review.request.uid)).into_response()
 }
@@ -121,9 +150,11 @@ fn injected(question: &Question, template: &Template) -> Answer {
     }
 }
 
-/// Refuses an object with any error; one that is being deleted may go as it is.
+/// Refuses an object with any error; one that is deleted may go as it is.
 fn validated(object: &Value) -> Answer {
-    if object.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null()) {
+    if object.is_null()
+        || object.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null())
+    {
         return Answer::default();
     }
     let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
@@ -167,7 +198,9 @@ mod tests {
     }
 
     fn question(object: Value) -> Question {
-        Question { uid: "u-1".to_owned(), namespace: "shop".to_owned(), object }
+        let (uid, namespace) = ("u-1".to_owned(), "shop".to_owned());
+        let (kind, user_info) = (GroupVersionKind::default(), UserInfo::default());
+        Question { uid, namespace, name: String::new(), kind, user_info, dry_run: false, object }
     }
 
     #[test]
@@ -204,7 +237,8 @@ mod tests {
         let mut control = Control::start(&[]).await;
         let (start, unknown) = watch::channel(Arc::new(Published::start()));
         let metrics = Arc::default();
-        let mut webhooks = Webhooks { published: unknown, template: template(), metrics };
+        let history = History::open(None).0;
+        let mut webhooks = Webhooks { published: unknown, template: template(), history, metrics };
         let pod = json!({"spec": {"containers": [{"name": "web"}]}});
         let review = json!({"request": {"uid": "u-1", "namespace": "shop", "object": pod}});
         let (status, _) = posted(&webhooks, "/inject", &review).await;

@@ -16,7 +16,7 @@ pub use mutants::{Mutant, mutants};
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
     Endpoint, Entry, Inbound, InboundPort, Matching, Metadata, MtlsModes, NamedEndpoint, Outbound,
-    OutboundPort, Peer, ProxyConfig, ServiceRef, Upstream, Workload,
+    OutboundPort, Peer, ProxyConfig, ServiceRef, Trust, Upstream, Workload,
 };
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
 pub use world::{Arrival, Call, Request, World};

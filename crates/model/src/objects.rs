@@ -13,7 +13,7 @@ use palisade_manifest::{
 };
 use palisade_types::Mesh;
 
-use crate::KeySource;
+use crate::{KeySource, Trust};
 
 pub use object::{Kind, Object, ObjectRef};
 
@@ -41,6 +41,7 @@ pub struct Objects {
     pub(crate) service_entries: Store<ServiceEntry>,
     /// Keys of token issuers that were fetched.
     pub(crate) keys: BTreeMap<KeySource, String>,
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Objects {
@@ -103,6 +104,11 @@ impl Objects {
     /// Goes back to the default settings.
     pub fn delete_mesh(&mut self) {
         self.mesh = Held::default();
+    }
+
+    /// Takes the roots of the mesh in.
+    pub fn set_trust(&mut self, trust: Trust) {
+        self.trust = Some(trust);
     }
 
     /// The mesh's settings in force.

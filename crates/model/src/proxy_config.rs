@@ -16,6 +16,9 @@ pub struct ProxyConfig {
     pub generation: u64,
     /// Settings of the mesh.
     pub mesh: Mesh,
+    /// Whom it trusts, and who signs; none: what the authority said with the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
     /// Whose sidecar this is.
     pub workload: Workload,
     /// What it does with connections to its workload.
@@ -25,6 +28,17 @@ pub struct ProxyConfig {
     /// Pods by address, to name the callers in telemetry. Never used for authorization.
     #[serde(default)]
     pub peers: Vec<Peer>,
+}
+
+/// The roots of the mesh, of which there are several while one takes the place of another.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trust {
+    /// The roots as PEM.
+    pub roots: String,
+    /// SHA-256 of the certificate that signs workloads' certificates now, as lower-case hexadecimal
+    /// digits: one that was signed by another is to be renewed.
+    pub issuer: String,
 }
 
 /// The workload that a sidecar belongs to.

@@ -27,13 +27,14 @@ pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
 use self::{entries::Entries, outbound::Destinations, services::Registry};
-use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Workload, providers};
+use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Trust, Workload, providers};
 
 /// The mesh at one generation.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     generation: u64,
     mesh: Mesh,
+    trust: Option<Trust>,
     peers: Arc<Vec<Peer>>,
     workloads: BTreeMap<WorkloadRef, Part>,
 }
@@ -78,7 +79,7 @@ impl Snapshot {
             })
             .collect();
         let peers = Arc::new(workload::peers(&pods));
-        Self { generation, mesh, peers, workloads }
+        Self { generation, mesh, trust: objects.trust.clone(), peers, workloads }
     }
 
     /// The generation.
@@ -91,6 +92,12 @@ impl Snapshot {
     #[must_use]
     pub fn mesh(&self) -> &Mesh {
         &self.mesh
+    }
+
+    /// The roots of the mesh, if they are known.
+    #[must_use]
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     /// Every pod with a sidecar, in order.
@@ -117,6 +124,7 @@ impl Snapshot {
         Some(ProxyConfig {
             generation: self.generation,
             mesh: self.mesh.clone(),
+            trust: self.trust.clone(),
             workload: part.workload.as_ref().clone(),
             inbound: part.inbound.as_ref().clone(),
             outbound: part.outbound.as_ref().clone(),
@@ -136,7 +144,7 @@ impl Snapshot {
 /// generation itself is no difference.
 #[must_use]
 pub fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<WorkloadRef> {
-    let shared = old.mesh != new.mesh || old.peers != new.peers;
+    let shared = old.mesh != new.mesh || old.trust != new.trust || old.peers != new.peers;
     let mut outbound = BTreeMap::new();
     let gone = old.workloads.keys().filter(|at| !new.has(at));
     let differing = new.workloads.iter().filter_map(|(at, part)| {

@@ -12,6 +12,7 @@ use crate::network;
 pub(crate) fn run(args: &ControlArgs) -> ExitCode {
     log_to(std::io::stderr, args.verbose);
     let mut options = ControlOptions::new(args.api.clone(), args.ca_dir.clone(), args.listen);
+    options.history.clone_from(&args.history);
     options.svid_ttl = args.svid_ttl;
     options.key_refresh = args.key_refresh;
     options.loopback_issuers = args.allow_loopback_issuers;

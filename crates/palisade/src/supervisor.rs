@@ -321,6 +321,8 @@ fn start_control(args: &SupervisorArgs, state: &StateDir) -> Result<tokio::proce
         .arg(state.component_kubeconfig("control"))
         .arg("--ca-dir")
         .arg(state.ca())
+        .arg("--history")
+        .arg(state.history())
         .args(["--listen", &GATEWAY.to_string(), "--register-service"])
         .args(["--svid-ttl", &format!("{}s", args.svid_ttl)])
         .arg("--network")

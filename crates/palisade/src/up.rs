@@ -52,6 +52,10 @@ fn start(target: &Target, args: &UpArgs) -> Result<(), CliError> {
     format::check(&state)?;
     let _lock = lock(&state)?;
     format::write(&state)?;
+    if let Some(own) = &args.ca_dir {
+        palisade_control::bring_authority(own, &state.ca())
+            .map_err(trouble("bring a certificate authority"))?;
+    }
     private_dir(&state.path().join("run"))?;
     let cgroups = groups::create(&state)?;
     let runtime = crate::runtime()?;

@@ -13,8 +13,8 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use zeroize::Zeroizing;
 
 use crate::{
-    CertificateFacts, Csr, FactsError, KeyError, PemError, PrivateKey, certificate_to_pem,
-    certificates_from_pem,
+    BundleError, CertificateFacts, Csr, FactsError, KeyError, PathError, PemError, PrivateKey,
+    certificate_to_pem, certificates_from_pem, fingerprint_text,
     profile::{self, BACKDATE, Validity},
 };
 
@@ -48,6 +48,12 @@ pub enum AuthorityError {
     /// Key and certificate do not belong together.
     #[error("the authority's key does not belong to its certificate")]
     KeyMismatch,
+    /// Its roots cannot be read.
+    #[error("{0}")]
+    Roots(BundleError),
+    /// A certificate between it and its root cannot be used.
+    #[error(transparent)]
+    Path(PathError),
 }
 
 /// Why a certificate is not issued.
@@ -120,7 +126,10 @@ impl Authority {
         Self::new(PrivateKey::from_pem(key).map_err(AuthorityError::Key)?, chain)
     }
 
-    fn new(key: PrivateKey, chain: Vec<CertificateDer<'static>>) -> Result<Self, AuthorityError> {
+    pub(crate) fn new(
+        key: PrivateKey,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, AuthorityError> {
         let signer = chain.first().ok_or(AuthorityError::Pem(PemError::Empty))?;
         let facts = CertificateFacts::from_der(signer).map_err(AuthorityError::Malformed)?;
         if !facts.is_authority {
@@ -188,10 +197,21 @@ impl Authority {
         self.chain.iter().map(certificate_to_pem).collect()
     }
 
+    /// The authority's certificate and what leads to its root, signer first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// The root certificate as PEM: what others need in order to trust this authority.
     #[must_use]
     pub fn root_pem(&self) -> String {
         self.chain.last().map(certificate_to_pem).unwrap_or_default()
+    }
+
+    /// SHA-256 of the certificate that signs, as text.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.chain.first().map(fingerprint_text).unwrap_or_default()
     }
 
     /// The authority's key as PEM; wiped when dropped.

@@ -3,7 +3,10 @@
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
-use crate::{CertificateFacts, FactsError, PemError, certificate_to_pem, certificates_from_pem};
+use crate::{
+    CertificateFacts, FactsError, PemError, certificate_to_pem, certificates_from_pem,
+    fingerprint_text, sha256_text,
+};
 
 /// Why a text is no trust bundle.
 #[derive(Debug, Error)]
@@ -52,10 +55,28 @@ impl TrustBundle {
         Ok(Self { roots })
     }
 
+    /// These roots, and then those of the other bundle.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut roots = self.roots.clone();
+        let new = other.roots.iter().filter(|root| !self.roots.contains(root));
+        roots.extend(new.cloned());
+        Self { roots }
+    }
+
     /// The roots.
     #[must_use]
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots
+    }
+
+    /// SHA-256 of all roots, whatever their order, as lower-case hexadecimal digits: equal for bundles that
+    /// trust the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut each: Vec<String> = self.roots.iter().map(fingerprint_text).collect();
+        each.sort();
+        sha256_text(each.concat().as_bytes())
     }
 
     /// The roots as one PEM text.

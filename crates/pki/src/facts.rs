@@ -97,7 +97,19 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     hash
 }
 
-fn timestamp(time: ASN1Time) -> Result<Timestamp, FactsError> {
+/// SHA-256 of a certificate as 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn fingerprint_text(certificate: &CertificateDer<'_>) -> String {
+    sha256_text(certificate)
+}
+
+/// SHA-256 as 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn sha256_text(bytes: &[u8]) -> String {
+    digits(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+pub(crate) fn timestamp(time: ASN1Time) -> Result<Timestamp, FactsError> {
     Timestamp::from_second(time.timestamp()).map_err(|_| FactsError::Malformed)
 }
 
@@ -108,12 +120,15 @@ fn texts<'a>(
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let significant = match bytes {
+    digits(match bytes {
         [0, rest @ ..] if !rest.is_empty() => rest,
         all => all,
-    };
-    significant.iter().fold(String::new(), |mut text, byte| {
+    })
+}
+
+fn digits(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

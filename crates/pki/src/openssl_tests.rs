@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use palisade_types::SpiffeId;
 
 use crate::{
-    Authority, AuthorityError, CertificateFacts, Csr, CsrError, IssueError, PrivateKey, Subject,
-    certificates_from_pem, signing_request,
+    Authority, AuthorityError, AuthorityFiles, CertificateFacts, Csr, CsrError, IssueError,
+    PathError, PrivateKey, Subject, certificates_from_pem, issuer_of, signing_request,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -190,6 +190,77 @@ fn what_cannot_sign_is_no_authority() {
     ));
     assert!(matches!(Authority::from_pem("", &first.key_pem()), Err(AuthorityError::Pem(_))));
     assert!(matches!(Authority::from_pem(&first.chain_pem(), ""), Err(AuthorityError::Key(_))));
+}
+
+#[test]
+fn an_authority_that_somebody_brings_must_lead_to_its_root_and_be_valid() {
+    let scratch = Scratch::new();
+    let (root, chain, key) = openssl_intermediate(&scratch);
+    let (other_root, other) = (authority(now()), authority(now()));
+    let leaf = other.server_credential(&["a"], &[], DAY, now()).unwrap();
+    let files = AuthorityFiles { certificate: &chain, key: &key, roots: &root, chain: "" };
+    let (good, bundle) = Authority::from_files(files, now()).unwrap();
+    let issued = good.issue(&csr(), &id(), DAY, now()).unwrap();
+    assert_eq!(issued.chain_pem.len(), 3);
+    assert_eq!(bundle.roots(), certificates_from_pem(&root).unwrap());
+    let all = certificates_from_pem(&issued.chain_pem.concat()).unwrap();
+    assert_eq!(issuer_of(&all[0], &all), Some(&all[1]));
+    assert_eq!(issuer_of(&all[1], &all), Some(&all[2]));
+
+    let (signer, _) = chain.split_once("-----END CERTIFICATE-----\n").unwrap();
+    let signer = format!("{signer}-----END CERTIFICATE-----\n");
+    let both = other_root.root_pem() + &root;
+    let (_, bundle) = Authority::from_files(
+        AuthorityFiles { certificate: &signer, chain: &root, roots: &both, ..files },
+        now(),
+    )
+    .unwrap();
+    assert_eq!(bundle.roots()[0], certificates_from_pem(&root).unwrap()[0], "its own is first");
+    let later = now() + 400 * DAY;
+    for (name, files, at, expected) in [
+        (
+            "no way to the root",
+            AuthorityFiles { certificate: &signer, roots: &other.root_pem(), ..files },
+            now(),
+            "nothing leads from `O=Mesh, CN=ca 1` to a root: its issuer `O=Root` is neither",
+        ),
+        ("another key", AuthorityFiles { key: &other.key_pem(), ..files }, now(), "key does not"),
+        ("expired", files, later, "expired at"),
+        ("early", files, now() - 10 * DAY, "is not valid before"),
+        (
+            "a leaf",
+            AuthorityFiles {
+                certificate: &leaf.certificate_pem,
+                key: &leaf.key_pem,
+                roots: &other.root_pem(),
+                chain: "",
+            },
+            now(),
+            "may not sign certificates",
+        ),
+        ("no root", AuthorityFiles { roots: "", ..files }, now(), "trust bundle: no certificate"),
+        ("no certificate", AuthorityFiles { certificate: "", ..files }, now(), "no certificate"),
+        ("no key", AuthorityFiles { key: "", ..files }, now(), "no private key"),
+    ] {
+        let error = Authority::from_files(files, at).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_authority_below_one_that_allows_none_is_too_deep() {
+    let scratch = Scratch::new();
+    let (root, chain, key) = openssl_intermediate(&scratch);
+    let signer = Authority::from_pem(&chain, &key).unwrap();
+    let below = authority(now());
+    let deep = [below.root_pem(), signer.chain_pem()].concat();
+    let deep = Authority::from_pem(&deep, &below.key_pem()).unwrap();
+    let error = deep.check(now()).unwrap_err();
+    assert!(
+        matches!(&error, AuthorityError::Path(PathError::TooDeep { allowed: 0, below: 1, .. })),
+        "{error}"
+    );
+    drop(root);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{ControlPlane, socket};
+use crate::{ControlPlane, shared::Shared, socket};
 
 pub(crate) use certificates::keep_certificate;
 pub(crate) use configs::follow_configs;
@@ -55,9 +55,9 @@ impl From<Status> for ControlError {
     }
 }
 
-/// Connects.
-async fn connect(control: &ControlPlane) -> Result<Channel, ControlError> {
-    let roots = read(&control.roots)?;
+/// Connects. The roots in force are trusted beside those of the file, which follows a change of roots late.
+async fn connect(control: &ControlPlane, shared: &Shared) -> Result<Channel, ControlError> {
+    let roots = format!("{}\n{}", read(&control.roots)?, shared.roots_pem());
     let tls = HttpsConnector::new(&roots, None, &["h2"]).map_err(ControlError::Roots)?;
     let address = control.address.clone();
     let endpoint = Endpoint::from_shared(format!("http://{address}"))

@@ -5,11 +5,15 @@ use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
+use jiff::Timestamp;
 use palisade_model::ProxyConfig;
 use palisade_telemetry::{
     AccessLogSender, DecisionLog, DecisionRecord, Exposition, MetricLimits, Metrics, write_process,
 };
-use palisade_tls::{CredentialStore, Generation, GenerationError, Settings};
+use palisade_tls::{
+    BundleError, CertificateDer, CertificateFacts, CredentialStore, Generation, GenerationError,
+    Settings, TrustBundle, fingerprint_text,
+};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{net::TcpStream, sync::watch};
@@ -36,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) denials: Denials,
     active: ArcSwapOption<Active>,
     generations: watch::Sender<u64>,
+    renewal: watch::Sender<Option<String>>,
     targets: Mutex<Targets>,
     log: Mutex<AccessLog>,
     listen: Listen,
@@ -46,8 +51,11 @@ pub(crate) struct Shared {
 #[derive(Debug, Error)]
 pub(crate) enum ApplyError {
     /// The certificate is not one of this mesh.
-    #[error("the certificate in use does not fit the mesh's trust domains: {0}")]
-    TrustDomains(GenerationError),
+    #[error("the certificate in use does not fit the mesh's trust domains and roots: {0}")]
+    Trust(GenerationError),
+    /// The roots can't be read.
+    #[error("the mesh's roots can't be used: {0}")]
+    Roots(BundleError),
     /// The access log can't be opened.
     #[error(transparent)]
     Log(LogError),
@@ -70,6 +78,7 @@ impl Shared {
             denials: Denials::default(),
             active: ArcSwapOption::empty(),
             generations: watch::Sender::new(0),
+            renewal: watch::Sender::new(None),
             targets: Mutex::default(),
             log: Mutex::default(),
             listen,
@@ -92,7 +101,7 @@ impl Shared {
     /// # Errors
     /// When it can't be used. The one before it stays in force.
     pub(crate) fn apply(&self, config: ProxyConfig) -> Result<(), ApplyError> {
-        let realigned = self.realigned(&config).map_err(ApplyError::TrustDomains)?;
+        let realigned = self.realigned(&config)?;
         self.log.lock().switch_to(&config.mesh.access_log_file).map_err(ApplyError::Log)?;
         let generation = config.generation;
         let before = self.active.load_full();
@@ -107,19 +116,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Our certificate as `config` wants it used, if that is otherwise than now: under other trust domains,
-    /// or with no session to resume, since none outlives the rules that it was made under.
-    fn realigned(&self, config: &ProxyConfig) -> Result<Option<Generation>, GenerationError> {
+    /// Our certificate as `config` wants it used, if that is otherwise than now: under other trust domains or
+    /// roots, or with no session to resume, since none outlives the rules that it was made under.
+    fn realigned(&self, config: &ProxyConfig) -> Result<Option<Generation>, ApplyError> {
+        let roots = roots(config).map_err(ApplyError::Roots)?;
         let Some(current) = self.credentials.load() else { return Ok(None) };
-        let domains: Vec<_> = config.mesh.trust_domains().cloned().collect();
-        if current.settings().trust_domains != domains {
-            let settings = Settings { trust_domains: domains, ..current.settings().clone() };
-            return current.with_settings(settings).map(Some);
-        }
+        let same_roots = roots.as_ref().is_none_or(|roots| roots == current.bundle());
+        let trust_domains: Vec<_> = config.mesh.trust_domains().cloned().collect();
+        let same_trust = same_roots && current.settings().trust_domains == trust_domains;
         let active = self.active();
         let same_rules = active.as_deref().is_none_or(|it| it.config.inbound == config.inbound);
-        // An expired certificate is no reason to refuse new rules: it opens nothing, resumed or not.
-        Ok(if same_rules { None } else { current.with_settings(current.settings().clone()).ok() })
+        if same_trust && same_rules {
+            return Ok(None);
+        }
+        let settings = Settings { trust_domains, roots, ..current.settings().clone() };
+        match current.with_settings(settings) {
+            Ok(realigned) => Ok(Some(realigned)),
+            // No reason to refuse new rules: it opens nothing, resumed or not.
+            Err(_) if same_trust || current.svid().facts.not_after <= Timestamp::now() => Ok(None),
+            Err(error) => Err(ApplyError::Trust(error)),
+        }
     }
 
     /// Puts a certificate in force.
@@ -130,15 +146,44 @@ impl Shared {
         info!(identity = %generation.svid().id, serial = facts.serial,
             not_after = %facts.not_after, "certificate in force");
         self.credentials.publish(Arc::new(generation));
+        self.renewal.send_replace(None);
+    }
+
+    /// Notes why there is no newer certificate.
+    pub(crate) fn not_renewed(&self, why: String) {
+        self.metrics.renewal_failed();
+        self.renewal.send_replace(Some(why));
+    }
+
+    /// Why the last attempt to get a certificate failed, if it did; changes with every attempt.
+    pub(crate) fn renewal(&self) -> watch::Receiver<Option<String>> {
+        self.renewal.subscribe()
     }
 
     /// How a certificate is to be used.
     pub(crate) fn settings(&self, own: &palisade_types::TrustDomain) -> Settings {
+        match self.active().as_deref() {
+            Some(active) => Settings {
+                // They were read when the configuration was put in force.
+                roots: roots(&active.config).unwrap_or_default(),
+                ..Settings::new(active.config.mesh.trust_domains().cloned().collect())
+            },
+            None => Settings::new(vec![own.clone()]),
+        }
+    }
+
+    /// The roots that the configuration in force names, as PEM.
+    pub(crate) fn roots_pem(&self) -> String {
         let active = self.active();
-        Settings::new(match active.as_deref() {
-            Some(active) => active.config.mesh.trust_domains().cloned().collect(),
-            None => vec![own.clone()],
-        })
+        let trust = active.as_deref().and_then(|active| active.config.trust.as_ref());
+        trust.map(|trust| trust.roots.clone()).unwrap_or_default()
+    }
+
+    /// Whether somebody else signs certificates now than has signed ours.
+    pub(crate) fn has_another_issuer(&self) -> bool {
+        let (active, credentials) = (self.active(), self.credentials.load());
+        let wanted = active.as_deref().and_then(|it| it.config.trust.as_ref());
+        wanted.zip(credentials).is_some_and(|(wanted, it)| wanted.issuer != it.svid().issuer)
     }
 
     /// Whether there is all that is needed to carry traffic.
@@ -185,10 +230,15 @@ impl Shared {
                 "serial": svid.facts.serial,
                 "notBefore": svid.facts.not_before.to_string(),
                 "notAfter": svid.facts.not_after.to_string(),
+                "issuer": svid.issuer,
+                "chain": generation.chain_pem(),
+                "roots": generation.bundle().roots().iter().map(root).collect::<Vec<_>>(),
+                "rootsFingerprint": generation.bundle().fingerprint(),
             })
         });
         serde_json::json!({
             "certificate": certificate,
+            "renewalError": *self.renewal.borrow(),
             "config": active.as_deref().map(|active| &active.config),
         })
     }
@@ -206,6 +256,25 @@ impl Shared {
         };
         self.decisions.find(request_id).iter().map(explained).collect()
     }
+}
+
+/// What a root says.
+fn root(certificate: &CertificateDer<'_>) -> serde_json::Value {
+    let fingerprint = fingerprint_text(certificate);
+    let Ok(facts) = CertificateFacts::from_der(certificate) else {
+        return serde_json::json!({"fingerprint": fingerprint});
+    };
+    serde_json::json!({
+        "fingerprint": fingerprint,
+        "serial": facts.serial,
+        "notBefore": facts.not_before.to_string(),
+        "notAfter": facts.not_after.to_string(),
+    })
+}
+
+/// The roots that a configuration names, if it does.
+fn roots(config: &ProxyConfig) -> Result<Option<TrustBundle>, BundleError> {
+    config.trust.as_ref().map(|trust| TrustBundle::from_pem(&trust.roots)).transpose()
 }
 
 /// The original destination. A connection to the capture port itself was not redirected, and

@@ -40,6 +40,7 @@ pub struct Metrics {
     pub(crate) handshakes: Handshakes,
     pub(crate) certificate_expiry: AtomicU64,
     pub(crate) config_generation: AtomicU64,
+    pub(crate) renewals_failed: Counter,
     pub(crate) configs_rejected: Counter,
     pub(crate) http2_floods: Counter,
     pub(crate) dropped: Dropped,
@@ -93,6 +94,11 @@ impl Metrics {
     /// Sets when the current certificate expires (Unix time).
     pub fn set_certificate_expiry(&self, unix_seconds: u64) {
         self.certificate_expiry.store(unix_seconds, Relaxed);
+    }
+
+    /// Counts an attempt to get a certificate that failed.
+    pub fn renewal_failed(&self) {
+        self.renewals_failed.add(1);
     }
 
     /// Sets the generation of the config in force.

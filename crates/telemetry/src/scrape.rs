@@ -42,6 +42,12 @@ impl Metrics {
                 self.certificate_expiry.load(Relaxed),
             ),
             (
+                "palisade_certificate_renewal_failures_total",
+                Kind::Counter,
+                "Attempts to get a certificate that failed; the one before stayed in force.",
+                self.renewals_failed.value(),
+            ),
+            (
                 "palisade_config_generation",
                 Kind::Gauge,
                 "Generation of the config in force; 0 without one.",
@@ -365,6 +371,7 @@ mod tests {
             });
         }
         metrics.set_certificate_expiry(1_700_000_000);
+        metrics.renewal_failed();
         metrics.set_config_generation(42);
         metrics.config_rejected();
         let [source, destination] =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use palisade_pki::{
     BundleError, CertificateFacts, FactsError, KeyError, PemError, PrivateKey, TrustBundle,
-    certificates_from_pem,
+    certificates_from_pem, fingerprint_text, issuer_of,
 };
 use palisade_types::SpiffeId;
 use rustls::{
@@ -52,6 +52,7 @@ pub(crate) struct Credentials {
     pub(crate) bundle: TrustBundle,
     pub(crate) id: SpiffeId,
     pub(crate) facts: CertificateFacts,
+    pub(crate) issuer: String,
 }
 
 impl Credentials {
@@ -69,10 +70,18 @@ impl Credentials {
             [uri] => uri.parse().map_err(|_| GenerationError::Identity(uri.clone()))?,
             others => return Err(GenerationError::Identity(others.join(", "))),
         };
+        let issuer = issuer_of(leaf, chain.iter().skip(1).chain(bundle.roots()));
+        let issuer = issuer.map(fingerprint_text).unwrap_or_default();
         let roots = root_store(bundle.roots()).map_err(GenerationError::UnusableRoot)?;
         let key = CertifiedKey::from_der(chain, key.to_der(), provider)
             .map_err(GenerationError::KeyMismatch)?;
-        Ok(Self { key: Arc::new(key), roots, bundle, id, facts })
+        Ok(Self { key: Arc::new(key), roots, bundle, id, facts, issuer })
+    }
+
+    /// The same certificate beside other roots.
+    pub(crate) fn trusting(&self, bundle: &TrustBundle) -> Result<Self, GenerationError> {
+        let roots = root_store(bundle.roots()).map_err(GenerationError::UnusableRoot)?;
+        Ok(Self { roots, bundle: bundle.clone(), ..self.clone() })
     }
 }
 

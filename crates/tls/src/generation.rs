@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use palisade_pki::{CertificateFacts, PrivateKey, TrustBundle};
+use palisade_pki::{CertificateFacts, PrivateKey, TrustBundle, certificate_to_pem};
 use palisade_types::{SpiffeId, TrustDomain};
 use rustls::{
     pki_types::{CertificateDer, UnixTime},
@@ -29,6 +29,8 @@ use crate::{
 pub struct Settings {
     /// The mesh's trust domain and its aliases: peers of any other are refused.
     pub trust_domains: Vec<TrustDomain>,
+    /// The roots that are trusted; none: those that came with the certificate.
+    pub roots: Option<TrustBundle>,
     /// Which key exchange is preferred.
     pub key_exchange: KeyExchange,
     /// How long a handshake may take.
@@ -41,6 +43,7 @@ impl Settings {
     pub fn new(trust_domains: Vec<TrustDomain>) -> Self {
         Self {
             trust_domains,
+            roots: None,
             key_exchange: KeyExchange::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
         }
@@ -54,6 +57,8 @@ pub struct Svid {
     pub id: SpiffeId,
     /// Serial number, validity and so on.
     pub facts: CertificateFacts,
+    /// SHA-256 of the certificate that signed it, as hexadecimal digits; empty if that is not known.
+    pub issuer: String,
 }
 
 /// One certificate, one set of roots, and all that is built from them.
@@ -89,6 +94,7 @@ impl Generation {
         settings: Settings,
     ) -> Result<Self, GenerationError> {
         let provider = provider(settings.key_exchange);
+        let bundle = settings.roots.clone().unwrap_or(bundle);
         Self::build(Credentials::new(chain, key, bundle, &provider)?, settings)
     }
 
@@ -105,22 +111,36 @@ impl Generation {
         verify_own(&verifier, &credentials.key.cert)?;
         let acceptor = Acceptor::new(&credentials, verifier, &provider)?;
         let connectors = Connectors::new(&credentials, domains, &provider, &settings)?;
-        let svid = Svid { id: credentials.id.clone(), facts: credentials.facts.clone() };
+        let svid = Svid {
+            id: credentials.id.clone(),
+            facts: credentials.facts.clone(),
+            issuer: credentials.issuer.clone(),
+        };
         Ok(Self { credentials, svid, settings, acceptor, connectors })
     }
 
     /// The same credentials under other settings, as a generation of its own.
     ///
     /// # Errors
-    /// When the certificate is not of one of the trust domains, or has expired.
+    /// When the certificate is not of one of the trust domains or roots, or has expired.
     pub fn with_settings(&self, settings: Settings) -> Result<Self, GenerationError> {
-        Self::build(self.credentials.clone(), settings)
+        let credentials = match &settings.roots {
+            Some(roots) => self.credentials.trusting(roots)?,
+            None => self.credentials.clone(),
+        };
+        Self::build(credentials, settings)
     }
 
     /// The certificate.
     #[must_use]
     pub fn svid(&self) -> &Svid {
         &self.svid
+    }
+
+    /// The certificate and what leads to its root, leaf first, each as PEM.
+    #[must_use]
+    pub fn chain_pem(&self) -> Vec<String> {
+        self.credentials.key.cert.iter().map(certificate_to_pem).collect()
     }
 
     /// The trusted roots.

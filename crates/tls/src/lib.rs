@@ -23,7 +23,9 @@ pub use credentials::GenerationError;
 pub use error::{HandshakeError, HandshakeReason, reason_of};
 pub use generation::{Generation, Settings, Svid};
 pub use https::{Client, HttpsAcceptor, HttpsConnector, HttpsError, HttpsPeer, connect_unverified};
-pub use palisade_pki::CertificateFacts;
+pub use palisade_pki::{
+    BundleError, CertificateDer, CertificateFacts, TrustBundle, fingerprint_text,
+};
 pub use pending::{PendingError, PendingIdentity};
 pub use provider::{KeyExchange, UnknownKeyExchange};
 pub use sniff::{ClientHello, SNIFF_LIMIT, Sniffed, sniff};

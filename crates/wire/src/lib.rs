@@ -17,7 +17,7 @@ pub mod ca {
 /// Configuration streams (`palisade.config.v1`): generations out, acknowledgements in.
 pub mod config {
     pub use crate::config_generated::{
-        Acknowledge, ClientMessage, Config, Subscribe,
+        Acknowledge, ClientMessage, Config, Credential, Subscribe,
         client_message::Message,
         config_service_client::ConfigServiceClient,
         config_service_server::{ConfigService, ConfigServiceServer},

@@ -14,7 +14,10 @@ use palisade_manifest::Object;
 use palisade_types::Diagnostic;
 use serde_json::Value;
 
+mod batch;
 mod three_way;
+
+use batch::Batch;
 
 use super::ready::in_force;
 use crate::{CliError, Mesh, Style, args::ApplyArgs, error::During};
@@ -79,12 +82,25 @@ pub async fn apply_manifests(
     out: &mut (dyn Write + Send),
 ) -> Result<Vec<Applied>, CliError> {
     let mut ordered: Vec<&Value> = objects.iter().map(|object| &object.value).collect();
-    ordered.sort_by_key(|value| rank(value["kind"].as_str().unwrap_or_default()));
+    let kind = |value: &Value| value["kind"].as_str().unwrap_or_default().to_owned();
+    ordered.sort_by_key(|value| rank(&kind(value)));
+    let together = ordered.iter().filter(|value| is_mesh_config(&kind(value))).count() > 1;
+    let batch = if together { Batch::begin(mesh).await } else { None };
     let mut applied = Vec::new();
+    let mut outcome = Ok(());
     for value in ordered {
-        applied.push(apply_one(mesh, value, out).await?);
+        match apply_one(mesh, value, out).await {
+            Ok(stored) => applied.push(stored),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
     }
-    Ok(applied)
+    if let Some(batch) = batch {
+        batch.end(mesh, &applied).await;
+    }
+    outcome.map(|()| applied)
 }
 
 async fn apply_one(

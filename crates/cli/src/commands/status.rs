@@ -1,5 +1,6 @@
 //! `status`: whether the mesh runs, and its workloads.
 
+mod control;
 mod trouble;
 mod unready;
 
@@ -8,7 +9,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Api, api::ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::target::is_ready;
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     output::age,
     table,
 };
+use control::Control;
 use trouble::{Trouble, in_columns, trouble_of, troubles};
 use unready::failed_probes;
 
@@ -33,20 +35,26 @@ pub(crate) async fn run(
         Some(mesh) => Api::<Pod>::all(mesh.client()).list(&ListParams::default()).await.ok(),
         None => None,
     };
-    let (objects, failed) = match mesh.as_ref().zip(pods.as_ref()) {
-        Some((mesh, pods)) => (objects(mesh).await, failed_probes(mesh, &pods.items).await),
+    let control = match mesh.as_ref().filter(|_| pods.is_some()) {
+        Some(mesh) => Control::ask(mesh).await,
+        None => Control::default(),
+    };
+    let failed = match mesh.as_ref().zip(pods.as_ref()) {
+        Some((mesh, pods)) => failed_probes(mesh, &pods.items).await,
         None => Default::default(),
     };
     if args.output == Format::Json {
         let pods: Option<Vec<_>> =
             pods.map(|list| list.items.iter().map(|pod| as_json(pod, &failed)).collect());
-        let objects: Vec<_> = objects
-            .iter()
-            .map(|(object, trouble)| json!({"object": object, "trouble": trouble}))
-            .collect();
+        let told = |what: &str, all: &[(String, String)]| -> Vec<Value> {
+            all.iter().map(|(of, trouble)| json!({what: of, "trouble": trouble})).collect()
+        };
         let running = pods.is_some();
-        let document =
-            json!({"stateDir": place, "running": running, "pods": pods, "objects": objects});
+        let document = json!({
+            "stateDir": place, "running": running, "controlPlane": control.trouble.is_none(),
+            "pods": pods, "sidecars": told("sidecar", &control.sidecars),
+            "objects": told("object", &control.objects),
+        });
         writeln!(out, "{document:#}").during("print")?;
         return if running { Ok(()) } else { Err(CliError::Reported) };
     }
@@ -67,9 +75,17 @@ pub(crate) async fn run(
     if !notes.is_empty() {
         write!(out, "\n{}", table(&["POD", "NOTE"], &notes)).during("print")?;
     }
-    if !objects.is_empty() {
-        let rows: Vec<_> = objects.into_iter().map(|(object, why)| vec![object, why]).collect();
-        write!(out, "\n{}", table(&["OBJECT", "TROUBLE"], &rows)).during("print")?;
+    if let Some(trouble) = &control.trouble {
+        let line = format!("The control plane does not answer: {trouble}.");
+        let hint = "Sidecars go on with what they have in force, for as long as their certificates \
+                    are valid; see control.log in the state directory.";
+        writeln!(out, "\n{}\n{hint}", Style::Bad.paint(&line)).during("print")?;
+    }
+    for (header, all) in [("SIDECAR", control.sidecars), ("OBJECT", control.objects)] {
+        if !all.is_empty() {
+            let rows: Vec<_> = all.into_iter().map(|(of, why)| vec![of, why]).collect();
+            write!(out, "\n{}", table(&[header, "TROUBLE"], &rows)).during("print")?;
+        }
     }
     Ok(())
 }
@@ -92,15 +108,6 @@ fn notes(pod: &Pod) -> Vec<Vec<String>> {
         condition.type_.starts_with("palisade.dev/") && condition.status == "False"
     });
     own.map(|condition| vec![name.clone(), text(&condition.message)]).collect()
-}
-
-/// Objects that the control plane can't use, or not wholly, and why. A control plane that is gone says
-/// nothing, and its sidecars go on.
-async fn objects(mesh: &Mesh) -> Vec<(String, String)> {
-    let said = mesh.control("debug/generation").await.unwrap_or_default();
-    let troubles = said["troubles"].as_object().cloned().unwrap_or_default();
-    let text = |why: serde_json::Value| why.as_str().unwrap_or_default().to_owned();
-    troubles.into_iter().map(|(object, why)| (object, text(why))).collect()
 }
 
 fn containers(pod: &Pod) -> Vec<&ContainerStatus> {
@@ -150,7 +157,7 @@ fn row(pod: &Pod) -> Vec<String> {
     ]
 }
 
-fn as_json(pod: &Pod, failed: &[Event]) -> serde_json::Value {
+fn as_json(pod: &Pod, failed: &[Event]) -> Value {
     let sidecar = containers(pod).into_iter().find(|container| container.name == PROXY);
     json!({
         "namespace": pod.metadata.namespace,

@@ -3,16 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::Client;
-use palisade_model::KeySource;
+use palisade_model::{KeySource, Trust};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Index, Published, Source};
+use super::{Index, Published, Source, Stored};
 use crate::{
+    batch::Batches,
+    ca::Authorities,
+    history::History,
     keys::{Fetched, Wanted},
     kinds,
     kubernetes::{self, Change, Scope},
@@ -25,6 +29,12 @@ pub(crate) enum Feed {
     Change(Source, Change),
     /// An attempt to fetch keys has ended.
     Keys(KeySource, Fetched),
+    /// A batch of changes begins; told when it has.
+    Batch(u64, oneshot::Sender<()>),
+    /// A batch ends, with the versions that it has stored.
+    BatchEnd(u64, Vec<(Stored, String)>),
+    /// The roots of the mesh change.
+    Trust(Trust),
     /// A sidecar has a config of this generation from an earlier life of the control plane.
     Generation(u64),
 }
@@ -41,10 +51,12 @@ pub(crate) struct Running {
 pub(crate) fn start(
     client: &Client,
     control_namespace: &str,
+    authorities: watch::Receiver<Arc<Authorities>>,
+    history: &History,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> Running {
-    let running = unwatched(control_namespace, tasks, shutdown);
+    let running = unwatched(control_namespace, authorities, history, tasks, shutdown);
     for source in Source::all() {
         let (resource, scope) = match source {
             Source::Objects(kind) => (kinds::of(kind), Scope::default()),
@@ -69,39 +81,61 @@ pub(crate) fn start(
 /// An index that is told by others what there is.
 pub(crate) fn unwatched(
     control_namespace: &str,
+    mut authorities: watch::Receiver<Arc<Authorities>>,
+    history: &History,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> Running {
     let (feed, changes) = mpsc::channel(QUEUE);
     let (publish, published) = watch::channel(Arc::new(Published::start()));
     let (want, wanted) = watch::channel(Wanted::default());
-    let index = Index::new(control_namespace);
+    let mut index = Index::new(control_namespace);
+    index.trust(authorities.borrow_and_update().trust());
+    let roots = feed.clone();
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while authorities.changed().await.is_ok() {
+            let trust = authorities.borrow_and_update().trust();
+            if roots.send(Feed::Trust(trust)).await.is_err() {
+                return;
+            }
+        }
+    }));
+    let owner = Owner { index, batches: Batches::default(), history: history.clone() };
     tasks.spawn(
-        shutdown.clone().run_until_cancelled_owned(own(index, changes, publish, want, PATIENCE)),
+        shutdown.clone().run_until_cancelled_owned(own(owner, changes, publish, want, PATIENCE)),
     );
     Running { feed, published, wanted }
 }
 
-/// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't. The first
-/// mesh waits for keys, but not longer than `patience`.
+/// The index, and what decides when it publishes.
+#[derive(Debug)]
+struct Owner {
+    index: Index,
+    batches: Batches,
+    history: History,
+}
+
+/// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't; nothing while a
+/// batch is open. The first mesh waits for keys, but not longer than `patience`.
 async fn own(
-    mut index: Index,
+    mut owner: Owner,
     mut changes: mpsc::Receiver<Feed>,
     publish: watch::Sender<Arc<Published>>,
     want: watch::Sender<Wanted>,
     patience: Duration,
 ) {
-    let mut waits_until: Option<Instant> = None;
+    let (mut waits_until, mut held_until): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
-        let next = match waits_until {
+        let next = match waits_until.into_iter().chain(held_until).min() {
             Some(until) => timeout_at(until, changes.recv()).await,
             None => Ok(changes.recv().await),
         };
         match next {
-            Ok(Some(first)) => collect(&mut index, first, &mut changes).await,
+            Ok(Some(first)) => collect(&mut owner, first, &mut changes).await,
             Ok(None) => return,
             Err(_) => {}
         }
+        let index = &mut owner.index;
         if waits_until.is_some_and(|until| Instant::now() >= until) {
             tracing::warn!("started without keys of token issuers that are still being fetched");
             index.wait_for_keys_no_longer();
@@ -112,8 +146,11 @@ async fn own(
             *before = wanted;
             differs
         });
-        if let Some(published) = index.publish() {
+        held_until = owner.batches.hold_until(index.seen(), Instant::now());
+        let before = Arc::clone(index.last());
+        if let Some(published) = held_until.is_none().then(|| index.publish()).flatten() {
             tracing::debug!(generation = published.snapshot.generation(), "published");
+            owner.history.record(&before, &published, Timestamp::now());
             publish.send_replace(published);
         }
         let still = index.waits_for_keys();
@@ -122,22 +159,30 @@ async fn own(
 }
 
 /// Takes in what comes until it pauses or has come for long enough.
-async fn collect(index: &mut Index, first: Feed, changes: &mut mpsc::Receiver<Feed>) {
-    take(index, first);
+async fn collect(owner: &mut Owner, first: Feed, changes: &mut mpsc::Receiver<Feed>) {
+    take(owner, first);
     let longest = Instant::now() + LONGEST;
     while let Ok(Some(next)) = timeout_at(longest.min(Instant::now() + QUIET), changes.recv()).await
     {
-        take(index, next);
+        take(owner, next);
         if Instant::now() >= longest {
             break;
         }
     }
 }
 
-fn take(index: &mut Index, feed: Feed) {
+fn take(owner: &mut Owner, feed: Feed) {
+    let index = &mut owner.index;
     match feed {
+        Feed::Batch(id, taken) => {
+            owner.batches.open(id, Instant::now());
+            // Who has gone away since lets the batch end by itself.
+            let _ = taken.send(());
+        }
+        Feed::BatchEnd(id, stored) => owner.batches.close(id, stored, Instant::now()),
         Feed::Change(source, change) => index.change(source, change),
         Feed::Keys(source, fetched) => index.fetched(source, fetched),
+        Feed::Trust(trust) => index.trust(trust),
         Feed::Generation(generation) => index.at_least(generation),
     }
 }
@@ -163,9 +208,13 @@ mod tests {
             let (feed, changes) = mpsc::channel(QUEUE);
             let (publish, mut published) = watch::channel(Arc::new(Published::start()));
             let (want, mut wanted) = watch::channel(Wanted::default());
-            let index = Index::new("istio-system");
+            let owner = Owner {
+                index: Index::new("istio-system"),
+                batches: Batches::default(),
+                history: History::open(None).0,
+            };
             let mut task = tokio::task::JoinSet::new();
-            task.spawn(own(index, changes, publish, want, patience));
+            task.spawn(own(owner, changes, publish, want, patience));
             for source in Source::all() {
                 let objects = match source {
                     Source::Objects(Kind::RequestAuthentication) => vec![json!({

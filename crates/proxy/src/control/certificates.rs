@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Certificates are never asked for more often.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
+/// Over how long all sidecars ask when there is another issuer.
+const SPREAD: Duration = Duration::from_secs(1);
+
 /// Istio's jitter: one hundredth of the certificate's life, either way.
 const JITTER: f64 = 0.01;
 
@@ -52,12 +55,16 @@ pub(crate) async fn keep_certificate(control: ControlPlane, shared: Arc<Shared>)
                 let renewal = renewal(not_after, Timestamp::now(), random_fraction());
                 shared.renew(generation);
                 backoff.reset();
-                wait_until(renewal).await;
+                tokio::select! {
+                    () = wait_until(renewal) => {}
+                    () = another_issuer(&shared) => {}
+                }
             }
             Err(error) => {
                 let in_force = shared.credentials.load().map(|it| it.svid().facts.not_after);
                 warn!(%error, valid_until = ?in_force.map(|it| it.to_string()),
                     "no new certificate, will ask again");
+                shared.not_renewed(error.to_string());
                 sleep(backoff.step()).await;
             }
         }
@@ -78,7 +85,7 @@ async fn certificate(
             metadata: None,
         },
     )?;
-    let mut client = IstioCertificateServiceClient::new(connect(control).await?);
+    let mut client = IstioCertificateServiceClient::new(connect(control, shared).await?);
     let answer = client.create_certificate(request).await.map_err(ControlError::from)?;
     let settings = shared.settings(control.identity.trust_domain());
     pending.complete(&answer.get_ref().cert_chain, settings).map_err(CertificateError::Answer)
@@ -90,6 +97,19 @@ fn renewal(not_after: Timestamp, now: Timestamp, random: f64) -> Timestamp {
     let left = Duration::try_from(not_after.duration_since(now)).unwrap_or_default();
     let wait = left.mul_f64(0.5 + JITTER * (2.0 * random - 1.0)).max(SHORTEST_WAIT);
     now.checked_add(wait).unwrap_or(now)
+}
+
+/// Waits until somebody else signs than has signed the certificate in force, and then for a moment that is
+/// not every sidecar's.
+async fn another_issuer(shared: &Shared) {
+    let mut generations = shared.generations();
+    while !shared.has_another_issuer() {
+        // The sender lives as long as `shared`.
+        if generations.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+    sleep(SPREAD.mul_f64(0.25 + random_fraction())).await;
 }
 
 async fn wait_until(time: Timestamp) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use palisade_model::ProxyConfig;
 use palisade_wire::config::{
-    Acknowledge, ClientMessage, Config, ConfigServiceClient, Message, Subscribe,
+    Acknowledge, ClientMessage, Config, ConfigServiceClient, Credential, Message, Subscribe,
 };
 use thiserror::Error;
 use tokio::{sync::mpsc, time::sleep};
@@ -58,7 +58,7 @@ async fn follow(
     reporter: &mut Reporter,
     backoff: &mut Backoff,
 ) -> Result<(), ControlError> {
-    let channel = connect(control).await?;
+    let channel = connect(control, shared).await?;
     tokio::select! {
         ended = receive(control, shared, channel.clone(), backoff) => ended,
         never = reporter.report(&channel) => match never {},
@@ -83,12 +83,42 @@ async fn receive(
     let request = authorized(control, ReceiverStream::new(messages))?;
     let mut client = ConfigServiceClient::new(channel).max_decoding_message_size(LARGEST);
     let mut configs = client.stream(request).await?.into_inner();
-    while let Some(config) = configs.message().await? {
-        backoff.reset();
-        let answer = answer(control, shared, &config);
-        let _ = answers.send(message(Message::Acknowledge(answer))).await;
+    let mut generations = shared.credentials.changes();
+    let mut renewal = shared.renewal();
+    loop {
+        let told = message(Message::Credential(credential(shared)));
+        let _ = answers.send(told).await;
+        // Both senders live as long as `shared`. Every branch may be dropped half-way.
+        loop {
+            tokio::select! {
+                config = configs.message() => {
+                    let Some(config) = config? else { return Ok(()) };
+                    backoff.reset();
+                    let answer = answer(control, shared, &config);
+                    let _ = answers.send(message(Message::Acknowledge(answer))).await;
+                }
+                _ = generations.changed() => break,
+                _ = renewal.changed() => break,
+            }
+        }
     }
-    Ok(())
+}
+
+/// What the control plane is told of our certificate.
+fn credential(shared: &Shared) -> Credential {
+    let error = shared.renewal().borrow().clone().unwrap_or_default();
+    let Some(generation) = shared.credentials.load() else {
+        return Credential { error, ..Credential::default() };
+    };
+    let svid = generation.svid();
+    Credential {
+        serial: svid.facts.serial.clone(),
+        not_before: svid.facts.not_before.as_second(),
+        not_after: svid.facts.not_after.as_second(),
+        issuer: svid.issuer.clone(),
+        roots: generation.bundle().fingerprint(),
+        error,
+    }
 }
 
 fn message(message: Message) -> ClientMessage {

@@ -20,7 +20,7 @@ use palisade_wire::{
         IstioCertificateRequest, IstioCertificateResponse, IstioCertificateService,
         IstioCertificateServiceServer,
     },
-    config::{ClientMessage, Config, ConfigService, ConfigServiceServer, Message},
+    config::{ClientMessage, Config, ConfigService, ConfigServiceServer, Credential, Message},
     telemetry::{Ack, Batch, TelemetryService, TelemetryServiceServer},
 };
 use parking_lot::Mutex;
@@ -98,6 +98,43 @@ async fn certificates_are_renewed_with_a_fresh_key() {
 }
 
 #[tokio::test]
+async fn another_issuer_is_asked_for_a_certificate_and_the_control_plane_is_told_of_it() {
+    let mut world = World::new().await;
+    let _tasks = world.start_sidecar();
+    assert_eq!(world.heard().await, "subscribe poc/backend 0");
+    let mesh = Arc::clone(&world.mesh);
+    let own = mesh.authority();
+    let first = world.credential(|it| !it.serial.is_empty()).await;
+    assert_eq!(first.issuer, own.fingerprint());
+    let roots = |pem: &str| palisade_pki::TrustBundle::from_pem(pem).unwrap().fingerprint();
+    assert_eq!(first.roots, roots(&own.root_pem()));
+
+    let next = Mesh::new();
+    let both = own.root_pem() + &next.authority().root_pem();
+    let mut config = world.config(2);
+    config["trust"] = serde_json::json!({"roots": both, "issuer": own.fingerprint()});
+    world.send(2, &config);
+    assert_eq!(world.heard().await, "acknowledge 2 ");
+    let second = world.credential(|it| it.roots != first.roots).await;
+    assert_eq!((&second.serial, second.roots), (&first.serial, roots(&both)));
+
+    // Asked again and again until it comes: this authority still signs as it did.
+    config["generation"] = 3.into();
+    config["trust"]["issuer"] = next.authority().fingerprint().into();
+    world.send(3, &config);
+    assert_eq!(world.heard().await, "acknowledge 3 ");
+    world.credential(|it| it.serial != first.serial).await;
+
+    // Roots that our certificate does not lead to are refused, and those before stay.
+    config["generation"] = 4.into();
+    config["trust"]["roots"] = next.authority().root_pem().into();
+    world.send(4, &config);
+    let heard = world.heard().await;
+    assert!(heard.starts_with("acknowledge 4 the certificate in use does not fit"), "{heard}");
+    assert_eq!(world.generation(), 3);
+}
+
+#[tokio::test]
 async fn what_the_control_plane_did_not_take_is_told_again_when_it_is_back() {
     let mut world = World::new().await;
     world.takes_reports.store(false, Relaxed);
@@ -126,8 +163,10 @@ async fn what_the_control_plane_did_not_take_is_told_again_when_it_is_back() {
 /// A control plane, and a sidecar's state without its workers.
 struct World {
     shared: Arc<Shared>,
+    mesh: Arc<Mesh>,
     control: ControlPlane,
     heard: mpsc::Receiver<String>,
+    credentials: mpsc::Receiver<Credential>,
     said: broadcast::Sender<Option<Config>>,
     requests: Arc<Mutex<Vec<String>>>,
     reports: mpsc::Receiver<Report>,
@@ -148,15 +187,18 @@ impl World {
             .server_credential(&["localhost"], &[], Duration::from_secs(3600), Timestamp::now())
             .unwrap();
         let (hear, heard) = mpsc::channel(16);
+        let (credential, credentials) = mpsc::channel(64);
         let (said, _) = broadcast::channel(16);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (told, reports) = mpsc::channel(64);
         let takes_reports = Arc::new(AtomicBool::new(true));
+        let mesh = Arc::new(mesh);
         let plane = Plane {
-            mesh: Arc::new(mesh),
+            mesh: Arc::clone(&mesh),
             lifetime,
             requests: Arc::clone(&requests),
             hear,
+            credentials: credential,
             say: said.clone(),
             told,
             takes_reports: Arc::clone(&takes_reports),
@@ -176,7 +218,18 @@ impl World {
         };
         let listen = Listen::default();
         let shared = Arc::new(Shared::new(1, listen, OriginalDestination::Redirect));
-        Self { shared, control, heard, said, requests, reports, takes_reports, _files: files }
+        Self {
+            shared,
+            mesh,
+            control,
+            heard,
+            credentials,
+            said,
+            requests,
+            reports,
+            takes_reports,
+            _files: files,
+        }
     }
 
     fn start_sidecar(&self) -> [Task; 2] {
@@ -198,6 +251,19 @@ impl World {
 
     fn hang_up(&self) {
         self.said.send(None).unwrap();
+    }
+
+    /// What the sidecar says of its certificate, once it is as wanted.
+    async fn credential(&mut self, wanted: impl Fn(&Credential) -> bool) -> Credential {
+        let said = async {
+            loop {
+                let credential = self.credentials.recv().await.unwrap();
+                if wanted(&credential) {
+                    return credential;
+                }
+            }
+        };
+        tokio::time::timeout(super::support::DEADLINE, said).await.unwrap()
     }
 
     async fn heard(&mut self) -> String {
@@ -234,6 +300,7 @@ struct Plane {
     lifetime: Duration,
     requests: Arc<Mutex<Vec<String>>>,
     hear: mpsc::Sender<String>,
+    credentials: mpsc::Sender<Credential>,
     say: broadcast::Sender<Option<Config>>,
     told: mpsc::Sender<Report>,
     takes_reports: Arc<AtomicBool>,
@@ -296,7 +363,7 @@ impl ConfigService for Plane {
         let mut messages = request.into_inner();
         let mut say = self.say.subscribe();
         let (send, configs) = mpsc::channel(4);
-        let hear = self.hear.clone();
+        let (hear, credentials) = (self.hear.clone(), self.credentials.clone());
         tokio::spawn(async move {
             while let Some(Ok(ClientMessage { message: Some(message) })) = messages.next().await {
                 let heard = match message {
@@ -305,6 +372,10 @@ impl ConfigService for Plane {
                     }
                     Message::Acknowledge(it) => {
                         format!("acknowledge {} {}", it.generation, it.error)
+                    }
+                    Message::Credential(it) => {
+                        credentials.send(it).await.unwrap();
+                        continue;
                     }
                 };
                 hear.send(heard).await.unwrap();
