@@ -177,7 +177,7 @@ pub(crate) async fn forward(
     let outcome = match version {
         Version::Http1 => {
             let run = run(worker, from, head.method(), &mut exchange, dial, &mut begin);
-            run.await.map(|upstream| (upstream.stream.local_address(), Some(upstream)))
+            run.await.map(|upstream| (upstream.local, Some(upstream)))
         }
         Version::Http2 => {
             let run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));

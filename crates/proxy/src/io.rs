@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -29,11 +28,6 @@ impl Stream {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref(),
         }
-    }
-
-    /// Our own address.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        self.tcp().local_addr().ok()
     }
 }
 

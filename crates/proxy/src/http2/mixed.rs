@@ -29,7 +29,7 @@ pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) ->
     let Exchange { upload, download, .. } = exchange;
     let mut ended = match outcome {
         Ok(upstream) => {
-            let local = upstream.stream.local_address();
+            let local = upstream.local;
             if is_reusable(&upload, &download) {
                 keep(worker, upstream, Instant::now());
             }
