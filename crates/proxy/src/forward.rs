@@ -177,7 +177,7 @@ pub(crate) async fn forward(
     let outcome = match version {
         Version::Http1 => {
             let run = run(worker, from, head.method(), &mut exchange, dial, &mut begin);
-            run.await.map(|upstream| (upstream.local, Some(upstream)))
+            run.await.map(|upstream| (local_address(worker, &upstream), Some(upstream)))
         }
         Version::Http2 => {
             let run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));
@@ -237,6 +237,12 @@ pub(crate) fn is_reusable(upload: &Upload, download: &Download) -> bool {
         && upload.is_sent()
         && download.is_clean()
         && !download.is_tunnel()
+}
+
+/// Our address towards the server; only the access log asks for it.
+pub(crate) fn local_address(worker: &Worker, upstream: &Upstream) -> Option<SocketAddr> {
+    let is_logged = worker.log.borrow().is_some();
+    is_logged.then(|| upstream.stream.local_address()).flatten()
 }
 
 /// Keeps an upstream connection for the next request, unless it was made with a certificate of old.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -28,6 +29,11 @@ impl Stream {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref(),
         }
+    }
+
+    /// Our own address.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp().local_addr().ok()
     }
 }
 

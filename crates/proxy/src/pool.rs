@@ -57,8 +57,6 @@ pub(crate) enum Transport {
 pub(crate) struct Upstream {
     /// Its bytes.
     pub(crate) stream: Stream,
-    /// Our own address.
-    pub(crate) local: Option<SocketAddr>,
     /// What it is good for.
     pub(crate) key: Key,
     /// Our certificate that it was opened with; held so that its address, which is in the key, stays its own.

@@ -102,7 +102,6 @@ impl Dial<'_> {
         offer: Offer,
     ) -> Result<Upstream, ConnectError> {
         let tcp = socket::connect(self.address).await.map_err(ConnectError::Tcp)?;
-        let local = tcp.local_addr().ok();
         let stream = match (self.target, &credentials) {
             (Some(target), Some(credentials)) => {
                 let (tls, _) = Box::pin(async {
@@ -116,6 +115,6 @@ impl Dial<'_> {
             }
             _ => Stream::Plain(tcp),
         };
-        Ok(Upstream { stream, local, key, credentials, reused: false })
+        Ok(Upstream { stream, key, credentials, reused: false })
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Passing, answer::answer, call::Ways, down::Down};
 use crate::{
     buffer::Buffer,
-    forward::{After, Ended, VIA_UPSTREAM, blame, is_reusable, keep, run},
+    forward::{After, Ended, VIA_UPSTREAM, blame, is_reusable, keep, local_address, run},
     http1::{Download, Exchange, Upload},
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) ->
     let Exchange { upload, download, .. } = exchange;
     let mut ended = match outcome {
         Ok(upstream) => {
-            let local = upstream.local;
+            let local = local_address(worker, &upstream);
             if is_reusable(&upload, &download) {
                 keep(worker, upstream, Instant::now());
             }

@@ -171,7 +171,7 @@ impl Drop for Lease {
 
 async fn open(worker: &Worker, dial: Dial<'_>) -> Result<Upstream, ConnectError> {
     let upstream = dial.fresh(worker, Offer::Http2).await?;
-    let local = upstream.local;
+    let local = upstream.stream.local_address();
     let head_bytes = u32::try_from(Limits::default().head_bytes()).unwrap_or(u32::MAX);
     let (sender, connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
