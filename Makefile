@@ -27,6 +27,7 @@ test-long: test ## and again as a user without privileges, all that makes a sand
 	scripts/test-rootless
 	$(CARGO) xtask envoy-diff --pairs 100000
 	$(CARGO) xtask conformance --live conformance
+	$(CARGO) xtask guide
 	PALISADE_ROTATION_SECONDS=120 $(CARGO) test --package palisade --test rotation no_request_is_lost -- --nocapture
 
 nft: ## nftables and curl, which a mesh on this machine uses

@@ -20,8 +20,8 @@ const STEPS: &[(&str, &[&str])] = &[
     ("faults named", &["cargo", "xtask", "honesty"]),
     ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
     ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
-    ("steps of the guide", &["cargo", "xtask", "guide"]),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
+    ("steps of the guide", &["cargo", "xtask", "guide", "--palisade", BUILT]),
     (
         "recorded cases through sidecars",
         &["cargo", "xtask", "conformance", "--live", "--palisade", BUILT, RECORDED],

@@ -1,5 +1,6 @@
 //! `cargo xtask guide`: does what docs/ci.md tells people to do, where nothing can help: in a root directory
-//! with a shell, a static `palisade` and their manifests, and in a network without any other machine.
+//! with a shell, `palisade` (static, if none is named) and their manifests, and in a network without any
+//! other machine.
 
 use std::{
     env, fs,
@@ -14,7 +15,8 @@ use serde_json::Value;
 /// `cargo xtask guide`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A static binary (default: one is built as `make static` builds it, without optimisation)
+    /// A binary (default: a static one is built as `make static` builds it, without optimisation); one that
+    /// is not static brings its libraries along
     #[arg(long, value_name = "PATH")]
     palisade: Option<PathBuf>,
 }
@@ -85,6 +87,14 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
+/// The shared libraries of a program, by its own loader's word; none if it is static.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let told = Command::new("ldd").arg(program).output().context("start `ldd`")?;
+    let words = String::from_utf8_lossy(&told.stdout).into_owned();
+    let paths = words.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).filter(|path| path.is_file()).collect())
+}
+
 /// A root directory with `/bin/sh`, `/bin/palisade` and `/work`.
 struct Root(tempfile::TempDir);
 
@@ -98,6 +108,11 @@ impl Root {
             .with_context(|| format!("copy {SHELL}: run `make tools`"))?;
         fs::copy(palisade, bin.join("palisade"))
             .with_context(|| format!("copy {}", palisade.display()))?;
+        for library in libraries(palisade)? {
+            let copy = root.0.path().join(library.strip_prefix("/")?);
+            fs::create_dir_all(copy.parent().context("a library has a folder")?)?;
+            fs::copy(&library, copy)?;
+        }
         for file in fs::read_dir(MANIFESTS)? {
             let file = file?;
             fs::copy(file.path(), manifests.join(file.file_name()))?;

@@ -36,15 +36,23 @@ export function lockText(edge: GraphEdge): string {
   return LOCK_WORDS[state];
 }
 
+const NO_ALLOW = 'no ALLOW rule matched';
+
 export function policyName(denial: PolicyCount): string {
-  if (!denial.policy) return 'no ALLOW rule matched';
+  if (!denial.policy) return NO_ALLOW;
   const rule = denial.rule === null ? '' : ` rule ${denial.rule}`;
   return `${denial.policy}.${denial.namespace}${rule}`;
 }
 
 export function refusalText(edge: GraphEdge): string {
   const reason = edge.refusal?.reason ?? '';
-  return reason === 'plaintext' ? 'plaintext refused (STRICT)' : `TLS refused: ${reason.replaceAll('_', ' ')}`;
+  return reason === 'plaintext' ? reasonText(reason) : `TLS refused: ${reasonText(reason)}`;
+}
+
+/// Why a call was refused, as a person says it.
+export function reasonText(reason: string): string {
+  if (reason === 'plaintext') return 'plaintext refused (STRICT)';
+  return reason === 'no_allow_matched' ? NO_ALLOW : reason.replaceAll('_', ' ').replace('tls', 'TLS');
 }
 
 export interface LabelOptions {

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from 'react';
 
-import { caller, explainLink, quoted } from '../graph/text';
+import { caller, explainLink, quoted, reasonText } from '../graph/text';
 import { Command, Empty, Link } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { CallView, Party } from '../lib/types';
@@ -180,7 +180,7 @@ function Row({ view }: { view: CallView }) {
         <span className={`pill ${verdict}`}>{verdict}</span>
       </td>
       <td className="number">{call.responseCode || '–'}</td>
-      <td>{ruleOf(call.policy) ?? call.reason.replaceAll('_', ' ')}</td>
+      <td>{ruleOf(call.policy) ?? reasonText(call.reason)}</td>
       <td>
         <Link to={linkOf(view)}>Explain</Link>
       </td>

@@ -135,7 +135,7 @@ fn decisions(edge: &EdgeReport, time: &str) -> Vec<Row> {
             },
             count: decision.count.to_string(),
             why: match (decision.policy.as_str(), decision.rule) {
-                ("", _) => decision.reason.replace('_', " "),
+                ("", _) => words(&decision.reason),
                 (policy, None) => format!("{policy}.{}", decision.policy_namespace),
                 (policy, Some(rule)) => {
                     format!("{policy}.{} rule {rule}", decision.policy_namespace)
@@ -153,7 +153,16 @@ fn handshake(told: &WorkloadReport, refused: &RejectedHandshake, time: &str) -> 
         called: Name { text: format!("{pod}.{namespace}"), namespace: namespace.clone() },
         verdict: "refused".to_owned(),
         count: refused.count.to_string(),
-        why: refused.reason.replace('_', " "),
+        why: words(&refused.reason),
+    }
+}
+
+/// A reason as a person says it.
+fn words(reason: &str) -> String {
+    match reason {
+        "no_allow_matched" => "no ALLOW rule matched".to_owned(),
+        "plaintext" => "plaintext refused (STRICT)".to_owned(),
+        _ => reason.replace('_', " ").replace("tls", "TLS"),
     }
 }
 
