@@ -171,21 +171,15 @@ impl AsyncRead for Down {
                 ready!(it.poll_reset(cx));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
-            match ready!(it.body.poll_data(cx)) {
-                Some(data) => {
-                    let data = data.map_err(broken)?;
-                    // It fails only if the stream is gone, which the next read tells.
-                    let _ = it.body.flow_control().release_capacity(data.len());
-                    it.ready = if it.chunked { chunk(&data) } else { data };
-                }
+            match ready!(poll_part(&mut it.body, it.chunked, cx)?) {
+                Some(part) => it.ready = part,
                 None => {
                     it.ended = true;
                     it.ready = Bytes::from_static(if it.chunked { LAST_CHUNK } else { b"" });
                 }
             }
         }
-        let part = it.ready.split_to(it.ready.len().min(into.remaining()));
-        into.put_slice(&part);
+        give(&mut it.ready, into);
         Poll::Ready(Ok(()))
     }
 }
@@ -225,11 +219,28 @@ impl AsyncWrite for Down {
     }
 }
 
-/// Data as a chunk.
-pub(super) fn chunk(data: &[u8]) -> Bytes {
+/// More of a body, as a chunk if it is to be; none at its end.
+pub(super) fn poll_part(
+    body: &mut RecvStream,
+    chunked: bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Bytes>>> {
+    let Some(data) = ready!(body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
+    let data = data.map_err(broken)?;
+    // It fails only if the stream is gone, which the next read tells.
+    let _ = body.flow_control().release_capacity(data.len());
+    if !chunked {
+        return Poll::Ready(Ok(Some(data)));
+    }
     let mut chunk = Vec::with_capacity(data.len() + 16);
-    write_chunk(data, &mut chunk);
-    chunk.into()
+    write_chunk(&data, &mut chunk);
+    Poll::Ready(Ok(Some(chunk.into())))
+}
+
+/// Gives the reader as much as it has room for.
+pub(super) fn give(ready: &mut Bytes, into: &mut ReadBuf<'_>) {
+    let part = ready.split_to(ready.len().min(into.remaining()));
+    into.put_slice(&part);
 }
 
 /// Keeps the field of a trailer line.

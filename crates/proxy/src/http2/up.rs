@@ -16,7 +16,7 @@ use palisade_http::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    down::{broken, chunk},
+    down::{broken, give, poll_part},
     fields,
     pool::Lease,
     pump::poll_room,
@@ -131,21 +131,18 @@ impl Up {
                     self.begin(response);
                 }
             }
-            Answer::Body(body, framed) => match ready!(body.poll_data(cx)) {
-                Some(data) => {
-                    let data = data.map_err(broken)?;
-                    // It fails only if the stream is gone, which the next read tells.
-                    let _ = body.flow_control().release_capacity(data.len());
-                    self.ready = if *framed == Framed::Chunks { chunk(&data) } else { data };
-                }
-                None => {
-                    let trailers = ready!(body.poll_trailers(cx)).map_err(broken)?;
-                    if *framed == Framed::Chunks {
-                        self.ready = last_chunk(trailers.unwrap_or_default());
+            Answer::Body(body, framed) => {
+                match ready!(poll_part(body, *framed == Framed::Chunks, cx)?) {
+                    Some(part) => self.ready = part,
+                    None => {
+                        let trailers = ready!(body.poll_trailers(cx)).map_err(broken)?;
+                        if *framed == Framed::Chunks {
+                            self.ready = last_chunk(trailers.unwrap_or_default());
+                        }
+                        self.response = Answer::Done;
                     }
-                    self.response = Answer::Done;
                 }
-            },
+            }
         }
         Poll::Ready(Ok(true))
     }
@@ -183,8 +180,7 @@ impl AsyncRead for Up {
                 return Poll::Ready(Ok(()));
             }
         }
-        let part = it.ready.split_to(it.ready.len().min(into.remaining()));
-        into.put_slice(&part);
+        give(&mut it.ready, into);
         Poll::Ready(Ok(()))
     }
 }
