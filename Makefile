@@ -23,8 +23,9 @@ demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 test: tools pages ## format, lints, licences, unit, conformance and end-to-end tests
 	$(CARGO) xtask ci
 
-test-long: test ## and again as a user without privileges, all that makes a sandbox; Envoy on fresh random policies; roots rotated for two minutes
+test-long: test ## and again as a user without privileges, all that makes a sandbox; limits on a kernel with control groups v2; Envoy on fresh random policies; roots rotated for two minutes
 	scripts/test-rootless
+	scripts/test-cgroup2
 	$(CARGO) xtask envoy-diff --pairs 100000
 	$(CARGO) xtask conformance --live conformance
 	$(CARGO) xtask guide

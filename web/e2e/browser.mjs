@@ -1,5 +1,5 @@
-// Debian's Chromium, headless, and what every look at a page checks: no error, no request to anybody else, and
-// nothing that axe-core objects to, in both themes.
+// Debian's Chromium, headless, and what every look at a page checks: no error, no request to anybody else, nothing
+// that axe-core objects to, in both themes, and all of it within reach of a keyboard.
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -31,8 +31,40 @@ export async function open(link, folder) {
   return { browser, page, problems, origin, folder };
 }
 
-/// Screenshots of a page in both themes, each after axe-core has looked at it.
-export async function look({ page, problems, folder }, name) {
+/// Everything that can be used is reached by the Tab key and shows that it has the focus. Of tabs and the like only
+/// one is a stop; arrow keys go on from there.
+async function walk({ page, problems }, name) {
+  const place = await page.evaluateHandle(() => {
+    const usable = 'a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary, [tabindex="0"]';
+    const all = [...document.querySelectorAll(usable)].filter((it) => it.checkVisibility() && it.tabIndex >= 0);
+    document.activeElement?.blur();
+    return { all, met: new Set(), unmarked: [] };
+  });
+  const step = (place) => {
+    const it = document.activeElement;
+    if (it === document.body || place.met.has(it)) return place.all.some((other) => other.isConnected && !place.met.has(other));
+    place.met.add(it);
+    const { outlineStyle, boxShadow } = getComputedStyle(it);
+    if (outlineStyle === 'none' && boxShadow === 'none') place.unmarked.push(it.outerHTML.slice(0, 140));
+    return true;
+  };
+  for (let presses = 0; presses < 400; presses += 1) {
+    await page.keyboard.press('Tab');
+    if (!(await place.evaluate(step))) break;
+  }
+  const { stops, missed, unmarked } = await place.evaluate(({ all, met, unmarked }) => ({
+    stops: met.size,
+    missed: all.filter((it) => it.isConnected && it.checkVisibility() && !met.has(it)).map((it) => it.outerHTML.slice(0, 140)),
+    unmarked,
+  }));
+  expect(problems, `${name}: ${stops} stops by keyboard`, stops > 8);
+  for (const html of missed) problems.push(`${name}: not reached by the Tab key: ${html}`);
+  for (const html of unmarked) problems.push(`${name}: does not show the focus: ${html}`);
+}
+
+/// Screenshots of a page in both themes, each after axe-core has looked at it, and a walk by keyboard.
+export async function look(session, name) {
+  const { page, problems, folder } = session;
   for (const theme of ['light', 'dark']) {
     await page.evaluate((to) => {
       document.documentElement.dataset.theme = to;
@@ -48,6 +80,7 @@ export async function look({ page, problems, folder }, name) {
   await page.evaluate(() => {
     document.documentElement.dataset.theme = 'light';
   });
+  await walk(session, name);
 }
 
 export function expect(problems, what, holds) {

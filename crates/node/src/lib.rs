@@ -22,6 +22,7 @@ mod limits;
 mod links;
 mod live;
 mod logs;
+mod orphans;
 mod pod;
 mod probe;
 mod resources;
@@ -161,6 +162,7 @@ async fn run_with(
         }
     });
     background.spawn(record);
+    background.spawn(orphans::reap());
     background.spawn(kubelet::serve(socket, Arc::clone(&context)));
     background.spawn(services::follow(client, options.fabric, (table, linked)));
     background.spawn(agent::watch_changes(Arc::clone(&context)));

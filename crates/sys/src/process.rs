@@ -1,6 +1,6 @@
 //! Processes: a fork for the container shim, and handles on processes that can't be mistaken.
 
-use std::{io, os::fd::OwnedFd, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{fs, io, os::fd::OwnedFd, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use rustix::{
     io::Errno,
@@ -51,7 +51,7 @@ impl Child {
 /// When there are more threads or the kernel refuses.
 #[expect(unsafe_code, reason = "rustix has no fork")]
 pub fn fork() -> io::Result<Fork> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("fork in a process with several threads"));
     }
     // SAFETY: with a single thread, no lock can be held by a thread that the child lacks.
@@ -83,6 +83,34 @@ pub fn close_all_on_exec() -> io::Result<()> {
     // SAFETY: no descriptor is closed now, so that none in use here becomes invalid.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the exit codes of processes of other pid namespaces that came to this process, pid 1 of its
+/// own, because the one that had put them there was killed. Nobody waits for them, and the kernel
+/// does not let a namespace end while one of its processes is not waited for.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn reap_orphans() -> io::Result<()> {
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread that has ended meanwhile has given its children to another.
+        let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter(|pid| is_dead_and_nested(pid)) {
+            let pid = child.parse().ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                // One that is gone was taken by another call of this function.
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a process has ended, and has an id in a pid namespace below this one too.
+fn is_dead_and_nested(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    field("State:").trim_start().starts_with('Z') && field("NSpid:").split_whitespace().count() > 1
 }
 
 /// A process by descriptor, which stays the same process when its id is given to another.
@@ -123,7 +151,7 @@ impl ProcessHandle {
     /// for.
     #[must_use]
     pub fn catches(&self, signal: Signal) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let caught = status.ok().and_then(|status| {
             let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
             u64::from_str_radix(line.trim(), 16).ok()

@@ -92,24 +92,31 @@ pub(crate) async fn in_force(
     Ok(in_force)
 }
 
-/// Says what is waited for, once a second from the first second on.
+/// Says what is waited for: from the first second on, once a second at most, and the same thing
+/// again only after a while.
 struct Progress {
     next: Instant,
+    said: String,
+    again: Instant,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { next: Instant::now() + Duration::from_secs(1) }
+        let next = Instant::now() + Duration::from_secs(1);
+        Self { next, said: String::new(), again: next }
     }
 }
 
 impl Progress {
     fn waiting_for(&mut self, missing: &str) {
-        if Instant::now() >= self.next {
-            self.next = Instant::now() + Duration::from_secs(1);
-            // Progress that can't be shown is not worth failing for.
-            drop(writeln!(anstream::stderr(), "waiting: {missing}"));
+        let now = Instant::now();
+        if now < self.next || (missing == self.said && now < self.again) {
+            return;
         }
+        (self.next, self.again) = (now + Duration::from_secs(1), now + Duration::from_secs(10));
+        missing.clone_into(&mut self.said);
+        // Progress that can't be shown is not worth failing for.
+        drop(writeln!(anstream::stderr(), "waiting: {missing}"));
     }
 }
 

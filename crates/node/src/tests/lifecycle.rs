@@ -258,3 +258,35 @@ fn a_probe_brings_its_own_grace_period() {
         machine.stop().await;
     });
 }
+
+/// As the kernel does to processes when memory runs out.
+fn kill_shim_of_exec() {
+    let is_shim = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.windows(13).any(|part| part == b"internal\0exec")
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let shim = pids.find(is_shim).unwrap();
+    let shim = palisade_sys::process::ProcessHandle::open(shim).unwrap();
+    shim.signal(rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_container_ends_though_a_shim_was_killed() {
+    on_machine("lifecycle", "a_container_ends_though_a_shim_was_killed", async |machine| {
+        let app = shell("app", "until test -e /tmp/end; do sleep 0.05; done");
+        machine.create("app", json!({ "restartPolicy": "Never", "containers": [app] })).await;
+        machine.wait_ready("app").await;
+        let parameters = AttachParams::default().stderr(false);
+        let command = ["sh", "-c", "echo here; exec sleep 600"];
+        let mut left = machine.pods().exec("app", command, &parameters).await.unwrap();
+        let mut output = left.stdout().unwrap();
+        output.read_exact(&mut [0; 5]).await.unwrap();
+        kill_shim_of_exec();
+        output.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(machine.exec("app", &["touch", "/tmp/end"]).await.0, "0");
+        machine.wait_phase("app", "Succeeded").await;
+        machine.stop().await;
+    });
+}
