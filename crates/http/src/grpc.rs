@@ -16,8 +16,8 @@ pub fn status_of(http: u16) -> u8 {
 }
 
 /// Writes a `grpc-message` value: percent-encoded outside printable ASCII.
-pub(crate) fn write_message(message: &str, out: &mut Vec<u8>) {
-    for byte in message.bytes() {
+pub(crate) fn write_message(message: &[u8], out: &mut Vec<u8>) {
+    for &byte in message {
         if matches!(byte, b' '..=b'~') && byte != b'%' {
             out.push(byte);
         } else {
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn messages_are_percent_encoded() {
         let mut out = Vec::new();
-        write_message("RBAC: access denied, 100%\r\n\u{e9}", &mut out);
+        write_message("RBAC: access denied, 100%\r\n\u{e9}".as_bytes(), &mut out);
         assert_eq!(out, b"RBAC: access denied, 100%25%0D%0A%C3%A9");
     }
 }

@@ -22,11 +22,11 @@ pub struct LocalReply<'a> {
     /// HTTP status, before it is told the gRPC way.
     pub status: u16,
     /// Fields beyond those that every answer has.
-    pub fields: &'a [(&'a str, &'a str)],
+    pub fields: &'a [(&'a str, &'a [u8])],
     /// Type of the body.
-    pub content_type: &'a str,
+    pub content_type: &'a [u8],
     /// Body. A gRPC client gets it as `grpc-message`.
-    pub body: &'a str,
+    pub body: &'a [u8],
 }
 
 /// Under which circumstances an answer is given.
@@ -68,7 +68,7 @@ impl<'a> LocalReply<'a> {
     /// An answer of plain text.
     #[must_use]
     pub fn text(status: u16, body: &'a str) -> Self {
-        Self { status, fields: &[], content_type: "text/plain", body }
+        Self { status, fields: &[], content_type: b"text/plain", body: body.as_bytes() }
     }
 
     /// The answer to a request that cannot be read. The connection is to be closed.
@@ -78,17 +78,20 @@ impl<'a> LocalReply<'a> {
         LocalReply::text(status, if error.is_protocol_error() { reason(status) } else { "" })
     }
 
-    /// Writes the answer to `out`. A gRPC call gets 200 and the status in `grpc-status`.
+    /// Writes the answer to `out`. A gRPC call gets 200 and the status in `grpc-status`, unless the fields
+    /// have one.
     pub fn encode(&self, to: &ReplyTo<'_>, out: &mut Vec<u8>) {
         write_status_line(if to.grpc { 200 } else { self.status }, out);
         for (name, value) in self.fields {
-            write_field(name, value.as_bytes(), out);
+            if !(to.grpc && self.is_replaced(name)) {
+                write_field(name, value, out);
+            }
         }
         if to.grpc {
             self.write_grpc(out);
         } else if !self.body.is_empty() {
             write_field("content-length", self.body.len().to_string().as_bytes(), out);
-            write_field("content-type", self.content_type.as_bytes(), out);
+            write_field("content-type", self.content_type, out);
         }
         write_field("date", to.date.as_bytes(), out);
         write_field("server", to.server.as_bytes(), out);
@@ -100,13 +103,20 @@ impl<'a> LocalReply<'a> {
         }
         out.extend_from_slice(b"\r\n");
         if !to.grpc && to.method != Method::HEAD {
-            out.extend_from_slice(self.body.as_bytes());
+            out.extend_from_slice(self.body);
         }
+    }
+
+    /// Whether a gRPC client gets something else in place of a field.
+    fn is_replaced(&self, name: &str) -> bool {
+        name == "grpc-message" && !self.body.is_empty()
     }
 
     fn write_grpc(&self, out: &mut Vec<u8>) {
         write_field("content-type", b"application/grpc", out);
-        write_field("grpc-status", grpc::status_of(self.status).to_string().as_bytes(), out);
+        if self.fields.iter().all(|(name, _)| *name != "grpc-status") {
+            write_field("grpc-status", grpc::status_of(self.status).to_string().as_bytes(), out);
+        }
         if !self.body.is_empty() {
             out.extend_from_slice(b"grpc-message: ");
             grpc::write_message(self.body, out);

@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     Unreadable(RequestError),
     /// The request's body breaks its framing.
     BadBody,
+    /// The request's body is longer than an external authorizer may see.
+    LongBody,
     /// There is no connection to the server.
     NoConnection(ConnectError),
     /// The server closed the connection without answering.
@@ -76,7 +78,7 @@ impl Answer {
     ) -> Written {
         let persistence = self.write(to, date.at(to.second), out);
         let head = memchr::memmem::find(out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);
-        let grpc = to.head.is_grpc(to.received).then(|| grpc::status_of(self.status()));
+        let grpc = to.head.is_grpc(to.received).then(|| self.grpc_status());
         let status = if grpc.is_some() { 200 } else { self.status() };
         Written { persistence, status, grpc_status: grpc, body: (out.len() - head) as u64 }
     }
@@ -99,7 +101,7 @@ impl Answer {
             };
         }
         let persistence = match self {
-            Self::Unreadable(_) | Self::BadBody => Persistence::Close,
+            Self::Unreadable(_) | Self::BadBody | Self::LongBody => Persistence::Close,
             _ => to.persistence,
         };
         let circumstances = ReplyTo::new(to.head, to.received, to.server, date, persistence);
@@ -118,6 +120,7 @@ impl Answer {
             Self::External(external) => external.status,
             Self::Unreadable(error) => error.status(),
             Self::BadBody => 400,
+            Self::LongBody => 413,
             Self::NoRoute => 404,
             Self::BadResponse(_) | Self::BlackHole => 502,
             Self::NoConnection(_)
@@ -125,6 +128,15 @@ impl Answer {
             | Self::StreamReset(_)
             | Self::NoEndpoint => 503,
         }
+    }
+
+    /// gRPC status of the answer to a gRPC call.
+    fn grpc_status(&self) -> u8 {
+        match self {
+            Self::External(external) => external.grpc_status(),
+            _ => None,
+        }
+        .unwrap_or_else(|| grpc::status_of(self.status()))
     }
 
     fn body(&self) -> Cow<'static, str> {
@@ -135,6 +147,7 @@ impl Answer {
             | Self::NoRoute
             | Self::BlackHole => "".into(),
             Self::BadBody => "Bad Request".into(),
+            Self::LongBody => "Payload Too Large".into(),
             Self::NoEndpoint => "no healthy upstream".into(),
             Self::NoConnection(_)
             | Self::NoResponse(_)
@@ -158,6 +171,7 @@ impl Answer {
             Self::External(external) => external.details().into(),
             Self::Unreadable(error) => error.details().into(),
             Self::BadBody => "http1.codec_error".into(),
+            Self::LongBody => "request_payload_too_large".into(),
             Self::NoRoute => "route_not_found".into(),
             Self::NoEndpoint => "no_healthy_upstream".into(),
             Self::BlackHole => "direct_response".into(),
@@ -192,7 +206,9 @@ impl Answer {
             Self::Unreadable(error) if error.is_protocol_error() => {
                 ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
             }
-            Self::Refused(_) | Self::Unreadable(_) | Self::BlackHole => ResponseFlags::NONE,
+            Self::Refused(_) | Self::Unreadable(_) | Self::LongBody | Self::BlackHole => {
+                ResponseFlags::NONE
+            }
             Self::NoConnection(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Self::NoResponse(error) if tls_reason(error.as_ref()).is_some() => {
                 ResponseFlags::UPSTREAM_CONNECTION_FAILURE
@@ -236,14 +252,14 @@ fn write_external(external: &External, to: &ReplyTo<'_>, out: &mut Vec<u8>) {
     let (types, fields): (Vec<_>, Vec<_>) = external
         .fields
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
         .partition(|(name, _)| *name == "content-type");
     LocalReply {
         status: external.status,
         fields: &fields,
-        content_type: types.first().map_or("text/plain", |(_, value)| value),
+        content_type: types.first().map_or(&b"text/plain"[..], |(_, value)| value),
         // The rest would be read as the next answer (RFC 9110, 15.3.5 and 15.4.5).
-        body: if matches!(external.status, 204 | 304) { "" } else { &external.body },
+        body: if matches!(external.status, 204 | 304) { b"" } else { &external.body },
     }
     .encode(to, out);
 }
@@ -289,6 +305,7 @@ mod tests {
             Answer::Unreadable(RequestError::LowVersion),
             Answer::Unreadable(RequestError::MissingHost),
             Answer::BadBody,
+            Answer::LongBody,
             tcp(io::ErrorKind::ConnectionRefused),
             tcp(io::ErrorKind::TimedOut),
             Answer::NoConnection(ConnectError::Tls(tls)),

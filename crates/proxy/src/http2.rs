@@ -10,12 +10,13 @@ use std::time::Duration;
 use palisade_http::Version;
 use palisade_types::Protocol;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, Rewritten, Ways};
 pub(crate) use forward::{Passing, forward};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Fate, Service, serve};
 
 mod answer;
+mod body;
 mod call;
 mod down;
 mod exchange;

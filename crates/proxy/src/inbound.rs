@@ -10,20 +10,21 @@ use std::{net::SocketAddr, rc::Rc};
 
 use palisade_http::{Edits, RequestError, RequestHead, SERVER_INBOUND, Version};
 use palisade_policy::inbound::{Admission, Hello, Speech, admit};
-use palisade_types::{MtlsMode, Protocol};
+use palisade_types::{BodySeen, MtlsMode, Protocol};
 use smallvec::SmallVec;
 use tokio::{net::TcpStream, time::Instant};
 
 use self::{
+    custom::body::{NotShown, Shown, hold_http1},
     judge::{Judged, Verdict},
     peer::Connection,
-    requests::Requests,
+    requests::{Requests, Waiting},
 };
 use crate::{
     answer::Answer,
     buffer::Buffer,
     detect,
-    forward::{After, Ended, Passed, Tunnel, forward},
+    forward::{After, Ended, Passed, Tunnel, forward, gone},
     http1::{Client, Scratch, Upload},
     http2,
     io::Stream,
@@ -119,16 +120,18 @@ impl session::Session for Session<'_> {
         let Requests { worker, connection, .. } = *requests;
         let since = Since::at(client.since());
         let Scratch { request: head, up, .. } = scratch;
-        let received = client.received.bytes();
-        let mut pass = |edits: &Edits<'_>| {
-            Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
-        };
-        let (verdict, judged) = requests.judge((head, received), &mut pass).await;
+        let (verdict, judged) =
+            requests.judge(&mut OnConnection { worker, client, head, up }).await;
         match verdict {
             // No question is left.
             Verdict::Cut | Verdict::Ask(_) => {
                 connection.refuse(worker, client.stream.tcp(), peer::PLAINTEXT);
                 After::Cut
+            }
+            Verdict::Gone => {
+                let ended = gone(0);
+                self.record(&scratch.request, &judged, &ended, since);
+                ended.after
             }
             Verdict::Answer(answer) => {
                 let ended = self.answer(&scratch.request, &answer).await;
@@ -164,6 +167,33 @@ impl session::Session for Session<'_> {
     async fn http2(self) {
         let Self { requests, client } = self;
         http2::serve(requests.worker, client, &requests).await;
+    }
+}
+
+/// A request whose head is at the front of what the client sent.
+struct OnConnection<'a> {
+    worker: &'a Worker,
+    client: &'a mut Client<Stream>,
+    head: &'a RequestHead,
+    /// Room for what is passed on.
+    up: &'a mut Vec<u8>,
+}
+
+impl Waiting for OnConnection<'_> {
+    type Passed = Upload;
+
+    fn open(
+        &mut self,
+    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Upload, Answer>) {
+        let (head, up, received) = (self.head, &mut *self.up, self.client.received.bytes());
+        let pass = move |edits: &Edits<'_>| {
+            Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
+        };
+        ((head, received), pass)
+    }
+
+    async fn body(&mut self, seen: BodySeen) -> Result<Shown, NotShown> {
+        hold_http1(self.client, self.head, seen, &self.worker.buffers).await
     }
 }
 

@@ -18,5 +18,8 @@ pub use ip_block::{IpBlock, IpBlockError};
 pub use mesh::{Mesh, MtlsMode, OutboundTrafficPolicy, PathNormalization, Protocol};
 pub use path_template::PathTemplate;
 pub use pattern::StringPattern;
-pub use provider::{ExtensionProvider, HttpProvider, OnError, ProviderProtocol, takes_field};
+pub use provider::{
+    BodyForm, BodySeen, ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol,
+    takes_field,
+};
 pub use workload::WorkloadRef;

@@ -1,6 +1,6 @@
 //! External authorizers, Istio's `MeshConfig.extensionProviders` as far as CUSTOM policies ask them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +23,45 @@ pub struct ExtensionProvider {
     pub on_error: OnError,
     /// How it is asked.
     pub protocol: ProviderProtocol,
+    /// What it sees of the body of a request; by default nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<BodySeen>,
     /// Why it can't be asked at all, so that what would ask it is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// How much of a request's body an authorizer sees (`includeRequestBodyInCheck`). That much of it is held
+/// until the authorizer has answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BodySeen {
+    /// Bytes at most (`maxRequestBytes`).
+    pub most: NonZeroU32,
+    /// What becomes of a longer body.
+    pub longer: LongerBody,
+    /// How a gRPC authorizer gets it.
+    pub form: BodyForm,
+}
+
+/// What becomes of a request whose body is longer than an authorizer may see (`allowPartialMessage`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LongerBody {
+    /// It is refused with 413.
+    Refused,
+    /// The authorizer sees the beginning.
+    Cut,
+}
+
+/// The field of a gRPC check that has the body (`packAsBytes`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BodyForm {
+    /// `body`, in which what is not UTF-8 is replaced.
+    Text,
+    /// `raw_body`.
+    Bytes,
 }
 
 /// What becomes of a request when its authorizer does not answer, or answers nonsense.
@@ -44,7 +80,7 @@ pub enum OnError {
 pub enum ProviderProtocol {
     /// By `envoy.service.auth.v3.Authorization/Check`.
     Grpc,
-    /// By the request itself, without its body.
+    /// By the request itself.
     Http(Box<HttpProvider>),
 }
 

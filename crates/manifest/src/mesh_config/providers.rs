@@ -1,8 +1,10 @@
 //! `extensionProviders`: the external authorizers among them. The others are telemetry, which is fixed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use palisade_types::{ExtensionProvider, HttpProvider, OnError, ProviderProtocol};
+use palisade_types::{
+    BodyForm, BodySeen, ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol,
+};
 
 use crate::{
     codes,
@@ -69,7 +71,27 @@ fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider>
         timeout,
         on_error: if fails_open { OnError::Allow } else { OnError::Refuse(status) },
         protocol,
+        body: body(&settings, report),
         trouble: None,
+    })
+}
+
+/// What it sees of a body.
+fn body(settings: &Place<'_>, report: &mut Report) -> Option<BodySeen> {
+    let body = settings.get("includeRequestBodyInCheck")?;
+    let most = body.int("maxRequestBytes").and_then(|most| u32::try_from(most).ok());
+    let Some(most) = most.and_then(NonZeroU32::new) else {
+        report.error(codes::FORM, &body, "`maxRequestBytes` is no number of bytes above 0");
+        return None;
+    };
+    Some(BodySeen {
+        most,
+        longer: if body.is_true("allowPartialMessage") {
+            LongerBody::Cut
+        } else {
+            LongerBody::Refused
+        },
+        form: if body.is_true("packAsBytes") { BodyForm::Bytes } else { BodyForm::Text },
     })
 }
 
@@ -184,6 +206,7 @@ mod tests {
     port: 9191
     timeout: 2s
     failOpen: true
+    includeRequestBodyInCheck: {maxRequestBytes: 8192, allowPartialMessage: true, packAsBytes: true}
 - name: proxy
   envoyExtAuthzHttp:
     service: tools/proxy.tools.svc.cluster.local
@@ -191,7 +214,7 @@ mod tests {
     pathPrefix: /check
     statusOnError: '503'
     includeRequestHeadersInCheck: [cookie, x-*]
-    includeAdditionalHeadersInCheck: {X-From: mesh}
+    includeAdditionalHeadersInCheck: {X-From: mesh, X-Share: 100%%}
     headersToUpstreamOnAllow: [x-user]
 - name: traces
   zipkin: {service: a, port: 1}
@@ -212,8 +235,8 @@ mod tests {
             ("{service: a.b, port: 1, pathPrefix: a}", "does not begin with `/`"),
             ("{service: a.b, port: 1, headersToUpstreamOnAllow: ['*']}", "takes every field"),
             (
-                "{service: a.b, port: 1, includeRequestBodyInCheck: {maxRequestBytes: 1}}",
-                "not supported",
+                "{service: a.b, port: 1, includeRequestBodyInCheck: {maxRequestBytes: 0}}",
+                "no number of bytes",
             ),
             (
                 "{service: a.b, port: 1, includeAdditionalHeadersInCheck: {a: '%%x%REQ(b)%'}}",

@@ -1,11 +1,13 @@
 //! One request of a client, on a stream of its own.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, Request, request::Parts, uri::Authority};
+use http::{HeaderMap, Request, Response, StatusCode, request::Parts, uri::Authority};
 use palisade_http::{Edits, Limits, Pseudo, RequestError, RequestHead, Version};
 
-use super::fields;
+use super::{body::Body, fields};
 use crate::{answer::Answer, http1::Upload};
 
 /// A request, and the two ways of its stream.
@@ -29,15 +31,39 @@ pub(crate) enum Rewritten {
 #[derive(Debug)]
 pub(crate) struct Ways {
     /// What the client still sends.
-    pub(super) body: RecvStream,
+    pub(super) body: Body,
     /// Where the answer goes.
     pub(super) respond: SendResponse<Bytes>,
+    /// Whether the client was told to go on with its body.
+    invited: bool,
+}
+
+impl Ways {
+    /// Tells a client that waits for it to go on with its body, once.
+    pub(crate) fn invite(&mut self, head: &RequestHead) {
+        if head.expects_continue() && !std::mem::replace(&mut self.invited, true) {
+            let mut go_on = Response::new(());
+            *go_on.status_mut() = StatusCode::CONTINUE;
+            // A client that does not get it is gone, which is noticed next.
+            let _ = self.respond.send_informational(go_on);
+        }
+    }
+
+    /// Reads more of the body and keeps it for when the request is passed on; none at its end.
+    pub(crate) async fn read_ahead(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        poll_fn(|cx| self.body.poll_ahead(cx)).await
+    }
+
+    /// Whether all of the body was read ahead.
+    pub(crate) fn is_read(&self) -> bool {
+        self.body.is_read()
+    }
 }
 
 impl Call {
     pub(super) fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
         let (parts, body) = request.into_parts();
-        Self { parts, ways: Ways { body, respond } }
+        Self { parts, ways: Ways { body: body.into(), respond, invited: false } }
     }
 
     /// Reads the request into `head`, with `text` as its buffer.

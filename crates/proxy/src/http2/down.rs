@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, server::SendResponse};
+use h2::{SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade_http::{
     Asked, BodyReader, Framing, LAST_CHUNK, Limits, Piece, RequestHead, ResponseHead, Trailers,
@@ -16,12 +16,12 @@ use palisade_http::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{answer, call::Ways, fields, pump::poll_room};
+use super::{answer, body::Body, call::Ways, fields, pump::poll_room};
 
 /// A stream as a connection.
 #[derive(Debug)]
 pub(super) struct Down {
-    body: RecvStream,
+    body: Body,
     chunked: bool,
     ended: bool,
     /// Read from the stream, and not by anybody else yet.
@@ -98,11 +98,13 @@ impl Response {
 impl Down {
     /// The stream of the request with this head.
     pub(super) fn new(ways: Ways, head: &RequestHead) -> Self {
-        let Ways { body, respond } = ways;
+        let Ways { body, respond, .. } = ways;
+        let chunked = head.framing() == Framing::Chunked;
         Self {
-            ended: body.is_end_stream(),
+            // The last chunk is still to come.
+            ended: !chunked && body.is_end_stream(),
             body,
-            chunked: head.framing() == Framing::Chunked,
+            chunked,
             ready: Bytes::new(),
             asked: Asked { upgrade: false, ..head.asked() },
             respond,
@@ -221,14 +223,13 @@ impl AsyncWrite for Down {
 
 /// More of a body, as a chunk if it is to be; none at its end.
 pub(super) fn poll_part(
-    body: &mut RecvStream,
+    body: &mut Body,
     chunked: bool,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Option<Bytes>>> {
     let Some(data) = ready!(body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
     let data = data.map_err(broken)?;
-    // It fails only if the stream is gone, which the next read tells.
-    let _ = body.flow_control().release_capacity(data.len());
+    body.release(data.len());
     if !chunked {
         return Poll::Ready(Ok(Some(data)));
     }

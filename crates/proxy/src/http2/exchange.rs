@@ -11,7 +11,9 @@ use http::Response;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    STALLED, fields,
+    STALLED,
+    body::Body,
+    fields,
     messages::Messages,
     pump::{Broken, Pump},
 };
@@ -61,7 +63,7 @@ impl<'a> Exchange<'a> {
     /// An exchange of which the request's head was sent; `up` takes the rest of it. `messages` count those of a
     /// gRPC call.
     pub(super) fn new(
-        body: RecvStream,
+        body: Body,
         respond: &'a mut SendResponse<Bytes>,
         (response, up): (ResponseFuture, SendStream<Bytes>),
         added: &'a [(String, Vec<u8>)],
@@ -148,8 +150,11 @@ impl<'a> Exchange<'a> {
         let ends = body.is_end_stream();
         let response = Response::from_parts(parts, ());
         let down = self.respond.send_response(response, ends).map_err(|_| Failure::Client)?;
-        self.stage =
-            if ends { Stage::Done } else { Stage::Body(Pump::new(body, down, self.messages)) };
+        self.stage = if ends {
+            Stage::Done
+        } else {
+            Stage::Body(Pump::new(body.into(), down, self.messages))
+        };
         Ok(())
     }
 

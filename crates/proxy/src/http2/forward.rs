@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{Request, Response, StatusCode};
+use http::Request;
 use palisade_http::{RequestHead, ResponseError};
 use palisade_telemetry::ResponseFlags;
 use tracing::{debug, warn};
@@ -58,12 +58,7 @@ impl Ways {
 
 /// Passes a request on, as it was rewritten, and its response back.
 pub(crate) async fn forward(passing: Passing<'_>, mut ways: Ways, request: Rewritten) -> Ended {
-    if passing.request.0.expects_continue() {
-        let mut go_on = Response::new(());
-        *go_on.status_mut() = StatusCode::CONTINUE;
-        // A client that does not get it is gone, which is noticed next.
-        let _ = ways.respond.send_informational(go_on);
-    }
+    ways.invite(passing.request.0);
     match request {
         Rewritten::Http1(upload) => Box::pin(mixed::forward(passing, ways, upload)).await,
         Rewritten::Http2(request) => carry(passing, ways, request).await,
@@ -71,7 +66,7 @@ pub(crate) async fn forward(passing: Passing<'_>, mut ways: Ways, request: Rewri
 }
 
 async fn carry(passing: Passing<'_>, ways: Ways, request: Request<()>) -> Ended {
-    let Ways { body, mut respond } = ways;
+    let Ways { body, mut respond, .. } = ways;
     let sending = send(passing, request, body.is_end_stream());
     let mut ended = match unless_gone(&mut respond, sending).await {
         None => gone(0),

@@ -4,14 +4,14 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 
-use super::{fields, messages::Messages};
+use super::{body::Body, fields, messages::Messages};
 
 /// A body on its way.
 #[derive(Debug)]
 pub(super) struct Pump {
-    from: RecvStream,
+    from: Body,
     to: SendStream<Bytes>,
     /// Received, and not taken yet.
     held: Bytes,
@@ -32,7 +32,7 @@ pub(super) enum Broken {
 }
 
 impl Pump {
-    pub(super) fn new(from: RecvStream, to: SendStream<Bytes>, messages: Option<Messages>) -> Self {
+    pub(super) fn new(from: Body, to: SendStream<Bytes>, messages: Option<Messages>) -> Self {
         Self { from, to, held: Bytes::new(), done: false, payload: 0, messages, grpc_status: None }
     }
 
@@ -88,8 +88,7 @@ impl Pump {
         let room = ready!(poll_room(&mut self.to, cx, self.held.len())).map_err(|_| Broken::To)?;
         let part = self.held.split_to(room.min(self.held.len()));
         self.payload += part.len() as u64;
-        // It fails only if the stream is gone, which the next read tells.
-        let _ = self.from.flow_control().release_capacity(part.len());
+        self.from.release(part.len());
         let last = self.held.is_empty() && self.from.is_end_stream();
         self.done = last;
         Poll::Ready(self.to.send_data(part, last).map_err(|_| Broken::To))

@@ -16,6 +16,7 @@ use palisade_http::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    body::Body,
     down::{broken, give, poll_part},
     fields,
     pool::Lease,
@@ -47,7 +48,7 @@ enum Answer {
     /// The request is not sent yet.
     Unasked,
     Head(ResponseFuture),
-    Body(RecvStream, Framed),
+    Body(Body, Framed),
     Done,
 }
 
@@ -108,10 +109,10 @@ impl Up {
             }
             Answer::Done
         } else if has_length || bodiless {
-            Answer::Body(body, Framed::Length)
+            Answer::Body(body.into(), Framed::Length)
         } else {
             text.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            Answer::Body(body, Framed::Chunks)
+            Answer::Body(body.into(), Framed::Chunks)
         };
         text.extend_from_slice(b"\r\n");
         self.ready = text.into();

@@ -4,6 +4,7 @@
 //! An authorizer that does not answer, or answers what makes no sense, refuses, unless it fails open.
 
 mod answer;
+pub(crate) mod body;
 mod connections;
 mod grpc;
 mod http;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tracing::warn;
 
+use self::body::Shown;
 pub(crate) use self::{
     answer::{Changes, External, HOP_BY_HOP},
     connections::Authorizers,
@@ -49,9 +51,16 @@ pub(crate) struct Request {
     pub(crate) path: Option<String>,
     pub(crate) authority: String,
     pub(crate) scheme: &'static str,
+    /// As Envoy names it.
+    pub(crate) protocol: &'static str,
     /// Names in lower case.
     pub(crate) fields: Vec<(String, Vec<u8>)>,
+    /// The body, if it has one and the provider wants to see it.
+    pub(crate) body: Option<Shown>,
 }
+
+/// The field that tells a provider whether it sees only the beginning of a body.
+pub(crate) const PARTIAL: &str = "x-envoy-auth-partial-body";
 
 /// A provider's yes.
 #[derive(Debug)]

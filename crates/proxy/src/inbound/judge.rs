@@ -37,6 +37,8 @@ pub(crate) enum Verdict<P> {
     Answer(Answer),
     /// Cut the connection: it would not be admitted any more.
     Cut,
+    /// Nothing: the client is gone.
+    Gone,
     /// Ask its external authorizer, and judge it again with the answer.
     Ask(Box<Ask>),
 }
@@ -188,7 +190,8 @@ fn seen(
         .fields(received)
         .filter(|(name, _)| !is_removed(name))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()))
-        .filter(|(name, _)| name != "host" && !HOP_BY_HOP.contains(&name.as_str()))
+        .filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()))
+        .filter(|(name, _)| !["host", custom::PARTIAL].contains(&name.as_str()))
         .collect();
     let mut add = |name: &str, value: &[u8]| fields.push((name.to_owned(), value.to_vec()));
     if !connection.client_certificate.is_empty() {
@@ -208,7 +211,9 @@ fn seen(
         path: path.map(str::to_owned),
         authority: head.authority(received).to_owned(),
         scheme,
+        protocol: head.version().as_str(),
         fields,
+        body: None,
     }
 }
 

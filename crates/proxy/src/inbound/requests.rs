@@ -3,13 +3,16 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use palisade_http::{Edits, RequestHead, Version};
+use palisade_http::{Edits, Framing, RequestHead, Version};
 use palisade_policy::Decision;
-use palisade_types::Protocol;
+use palisade_types::{BodySeen, Protocol};
 use tokio::time::Instant;
 
 use super::{
-    custom::{self, Ask},
+    custom::{
+        self, Ask, Granted,
+        body::{NotShown, Shown},
+    },
     judge::{self, Judged, Known, Verdict},
     peer::Connection,
 };
@@ -21,6 +24,20 @@ use crate::{
     upstream::Dial,
     worker::Worker,
 };
+
+/// A request that waits for its verdict, in either version of HTTP.
+pub(super) trait Waiting {
+    /// It as it is passed on.
+    type Passed;
+
+    /// Its head with what that was parsed from, and what makes of it what is passed on.
+    fn open(
+        &mut self,
+    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Self::Passed, Answer>);
+
+    /// Its body, or as much of it as may be seen, once it has come. It is still passed on.
+    async fn body(&mut self, seen: BodySeen) -> Result<Shown, NotShown>;
+}
 
 /// The requests of one connection.
 #[derive(Debug)]
@@ -43,39 +60,47 @@ impl<'a> Requests<'a> {
         (Dial { address, target: None }, http2::spoken(declared, client))
     }
 
-    /// Judges the request with this head, which was parsed from these bytes. `pass` makes of it what is
-    /// passed on.
-    pub(super) async fn judge<P>(
-        &self,
-        request: (&RequestHead, &[u8]),
-        pass: &mut impl FnMut(&Edits<'_>) -> Result<P, Answer>,
-    ) -> (Verdict<P>, Judged) {
-        match judge::request(self.worker, self.connection, request, None, pass) {
-            (Verdict::Ask(asked), judged) => Box::pin(self.ask(request, asked, judged, pass)).await,
+    /// Judges a request.
+    pub(super) async fn judge<W: Waiting>(&self, request: &mut W) -> (Verdict<W::Passed>, Judged) {
+        match self.decide(request, None) {
+            (Verdict::Ask(asked), judged) => Box::pin(self.ask(request, asked, judged)).await,
             judged => judged,
         }
     }
 
+    fn decide<W: Waiting>(
+        &self,
+        request: &mut W,
+        granted: Option<Box<Granted>>,
+    ) -> (Verdict<W::Passed>, Judged) {
+        let (head, mut pass) = request.open();
+        judge::request(self.worker, self.connection, head, granted, &mut pass)
+    }
+
     /// Asks the external authorizer of a request, and judges the request with what it says; again, if another
     /// configuration names another by then.
-    async fn ask<P>(
+    async fn ask<W: Waiting>(
         &self,
-        request: (&RequestHead, &[u8]),
+        request: &mut W,
         mut asked: Box<Ask>,
         mut judged: Judged,
-        pass: &mut impl FnMut(&Edits<'_>) -> Result<P, Answer>,
-    ) -> (Verdict<P>, Judged) {
+    ) -> (Verdict<W::Passed>, Judged) {
         let Self { worker, connection, .. } = self;
         loop {
+            if let Err(unseen) = show(request, &mut asked).await {
+                let verdict = match unseen {
+                    NotShown::Long => Verdict::Answer(Answer::LongBody),
+                    NotShown::Broken => Verdict::Answer(Answer::BadBody),
+                    NotShown::Gone => Verdict::Gone,
+                };
+                return (verdict, judged);
+            }
             let rule = Arc::clone(&asked.rule);
             match custom::ask(worker, connection, *asked).await {
-                Ok(yes) => {
-                    let granted = Some(Box::new(yes));
-                    match judge::request(worker, connection, request, granted, pass) {
-                        (Verdict::Ask(another), again) => (asked, judged) = (another, again),
-                        judged => return judged,
-                    }
-                }
+                Ok(yes) => match self.decide(request, Some(Box::new(yes))) {
+                    (Verdict::Ask(another), again) => (asked, judged) = (another, again),
+                    judged => return judged,
+                },
                 Err(no) => {
                     judged.decision = Some(Decision::denied(rule, None));
                     return (Verdict::Answer(Answer::External(no)), judged);
@@ -127,4 +152,15 @@ impl<'a> Requests<'a> {
         worker.tell(&request, &edge, now);
         now
     }
+}
+
+/// Lets an external authorizer see the body, if it wants to and there is one.
+async fn show(request: &mut impl Waiting, asked: &mut Ask) -> Result<(), NotShown> {
+    let ((head, _), _) = request.open();
+    let has_body = !matches!(head.framing(), Framing::None | Framing::Length(0));
+    let wanted = asked.provider.body.filter(|_| has_body && !head.is_upgrade());
+    if let Some((seen, question)) = wanted.zip(asked.request.as_mut()) {
+        question.body = Some(request.body(seen).await?);
+    }
+    Ok(())
 }

@@ -1,15 +1,18 @@
 //! The requests of one connection in HTTP/2, each on its stream.
 
-use palisade_http::{Edits, SERVER_INBOUND, Version};
+use palisade_http::{Edits, RequestHead, SERVER_INBOUND, Version};
+use palisade_types::BodySeen;
 
 use super::{
+    custom::body::{NotShown, Shown, hold_http2},
     judge::{Judged, Verdict},
     peer,
-    requests::Requests,
+    requests::{Requests, Waiting},
 };
 use crate::{
     answer::Answer,
-    http2::{Call, Fate, Passing, Service, forward},
+    forward::gone,
+    http2::{Call, Fate, Passing, Rewritten, Service, forward},
     report::Since,
 };
 
@@ -29,8 +32,8 @@ impl Service for Requests<'_> {
         }
         let request = (&*head, text.as_slice());
         let (dial, version) = self.server(Version::Http2);
-        let mut pass = |edits: &Edits<'_>| call.rewrite(request, edits, version);
-        let (verdict, judged) = self.judge(request, &mut pass).await;
+        let mut waiting = OnStream { call: &mut call, request, version };
+        let (verdict, judged) = self.judge(&mut waiting).await;
         let ended = match verdict {
             // No question is left.
             Verdict::Cut | Verdict::Ask(_) => {
@@ -38,6 +41,7 @@ impl Service for Requests<'_> {
                 worker.scratches.give(scratch);
                 return Fate::Cut;
             }
+            Verdict::Gone => gone(0),
             Verdict::Answer(answer) => call.ways.answer(worker, request, &answer, SERVER_INBOUND),
             Verdict::Pass(rewritten) => {
                 let passing = Passing {
@@ -53,5 +57,29 @@ impl Service for Requests<'_> {
         self.record(request, &judged, &ended, since);
         worker.scratches.give(scratch);
         Fate::of(&ended, since)
+    }
+}
+
+/// A request whose head was read from its stream.
+struct OnStream<'a> {
+    call: &'a mut Call,
+    request: (&'a RequestHead, &'a [u8]),
+    /// What is spoken to the server.
+    version: Version,
+}
+
+impl Waiting for OnStream<'_> {
+    type Passed = Rewritten;
+
+    fn open(
+        &mut self,
+    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Rewritten, Answer>) {
+        let Self { call, request, version } = self;
+        let (request, version) = (*request, *version);
+        (request, move |edits: &Edits<'_>| call.rewrite(request, edits, version))
+    }
+
+    async fn body(&mut self, seen: BodySeen) -> Result<Shown, NotShown> {
+        hold_http2(&mut self.call.ways, self.request.0, seen).await
     }
 }

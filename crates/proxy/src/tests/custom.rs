@@ -1,5 +1,8 @@
 //! Requests and connections that an external authorizer has a say over.
 
+mod body;
+mod envoy;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -44,6 +47,12 @@ fn http(settings: &Value) -> Value {
 
 fn grpc() -> Value {
     provider(&json!("grpc"), &json!({"refuse": 403}))
+}
+
+/// The provider, as one that sees bodies.
+fn showing(mut provider: Value, most: u32, longer: &str, form: &str) -> Value {
+    provider["body"] = json!({"most": most, "longer": longer, "form": form});
+    provider
 }
 
 async fn pair(provider: Value, at: SocketAddr, policies: Vec<Value>) -> Pair {

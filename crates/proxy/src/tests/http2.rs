@@ -20,7 +20,7 @@ use super::support::{
 };
 
 /// Runs `serve` for every request to a new port that speaks HTTP/2.
-async fn application2<F>(
+pub(super) async fn application2<F>(
     serve: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Clone + Send + Sync + 'static,
 ) -> std::net::SocketAddr
 where
@@ -40,7 +40,7 @@ where
 }
 
 /// Answers with the request: its line and fields first, then its body, piece by piece, then its trailers.
-async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+pub(super) async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let (parts, mut body) = request.into_parts();
     let mut text = format!("{} {}\n", parts.method, parts.uri);
     for (name, value) in &parts.headers {
@@ -60,7 +60,7 @@ async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
 }
 
 /// Sends data as the other side takes it.
-async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
+pub(super) async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
@@ -73,26 +73,26 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
 }
 
 /// A client's connection of HTTP/2, to its sidecar.
-async fn connect(pair: &Pair) -> SendRequest<Bytes> {
+pub(super) async fn connect(pair: &Pair) -> SendRequest<Bytes> {
     let (sender, connection) = h2::client::handshake(pair.connect().await).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
     sender.ready().await.unwrap()
 }
 
-fn request(method: &str, path: &str) -> http::request::Builder {
+pub(super) fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("http://backend{path}"))
 }
 
 /// A response as a client sees it.
 #[derive(Debug)]
-struct Got {
-    status: u16,
+pub(super) struct Got {
+    pub(super) status: u16,
     fields: HeaderMap,
-    body: String,
+    pub(super) body: String,
     trailers: HeaderMap,
 }
 
-async fn read(response: Response<RecvStream>) -> Result<Got, h2::Error> {
+pub(super) async fn read(response: Response<RecvStream>) -> Result<Got, h2::Error> {
     let (parts, mut stream) = response.into_parts();
     let mut body = Vec::new();
     while let Some(data) = stream.data().await {
@@ -109,7 +109,7 @@ async fn read(response: Response<RecvStream>) -> Result<Got, h2::Error> {
 }
 
 /// Sends a request without body and reads its response.
-async fn call(
+pub(super) async fn call(
     sender: &mut SendRequest<Bytes>,
     request: http::request::Builder,
 ) -> Result<Got, h2::Error> {

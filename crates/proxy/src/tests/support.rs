@@ -327,12 +327,19 @@ pub(super) async fn echo(mut stream: TcpStream) {
     let mut read = Vec::new();
     loop {
         let Some(head) = read_head(&mut stream, &mut read).await else { return };
-        let length = content_length(&head);
-        while read.len() < length {
+        let chunked = field(&head, "transfer-encoding") == Some("chunked");
+        let body_length = |read: &[u8]| match chunked {
+            true => read.windows(5).position(|it| it == b"0\r\n\r\n").map(|at| at + 5),
+            false => Some(content_length(&head)).filter(|length| read.len() >= *length),
+        };
+        let length = loop {
+            if let Some(length) = body_length(&read) {
+                break length;
+            }
             if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
                 return;
             }
-        }
+        };
         let body: Vec<u8> = read.drain(..length).collect();
         let answer = format!("{head}{}", String::from_utf8_lossy(&body));
         let length = answer.len();

@@ -58,6 +58,10 @@ pub struct HttpRequest {
     pub size: i64,
     #[prost(string, tag = "10")]
     pub protocol: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub body: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "12")]
+    pub raw_body: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckResponse {

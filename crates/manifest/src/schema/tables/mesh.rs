@@ -34,7 +34,14 @@ static OUTBOUND_TRAFFIC_POLICY: Object = object(
     &[f("mode", Enum(&["ALLOW_ANY", "REGISTRY_ONLY"]))],
 );
 
-const NO_BODY: &str = "an external authorizer does not see bodies";
+static EXT_AUTHZ_BODY: Object = object(
+    "istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody",
+    &[
+        f("allowPartialMessage", Bool),
+        f("maxRequestBytes", Int32).required(),
+        f("packAsBytes", Bool),
+    ],
+);
 
 static EXT_AUTHZ_HTTP: Object = object(
     "istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider",
@@ -46,7 +53,7 @@ static EXT_AUTHZ_HTTP: Object = object(
         f("headersToUpstreamOnAllow", List(&Str)),
         f("includeAdditionalHeadersInCheck", Map(&Str)),
         f("includeHeadersInCheck", List(&Str)),
-        f("includeRequestBodyInCheck", Any).refused(NO_BODY),
+        f("includeRequestBodyInCheck", Obj(&EXT_AUTHZ_BODY)),
         f("includeRequestHeadersInCheck", List(&Str)),
         f("pathPrefix", Str),
         f("port", Int32).required(),
@@ -61,7 +68,7 @@ static EXT_AUTHZ_GRPC: Object = object(
     &[
         f("clearRouteCache", Bool).ignored("requests have one route"),
         f("failOpen", Bool),
-        f("includeRequestBodyInCheck", Any).refused(NO_BODY),
+        f("includeRequestBodyInCheck", Obj(&EXT_AUTHZ_BODY)),
         f("port", Int32).required(),
         f("service", Str).required(),
         f("statusOnError", Str),

@@ -108,8 +108,8 @@ impl<'a, const N: usize> FieldList<'a> for smallvec::SmallVec<[(&'a str, &'a [u8
 pub(crate) struct External {
     pub(crate) status: u16,
     /// Header fields, without those that say how long the body is.
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
     /// Whether nobody said no, and that is why.
     pub(crate) is_error: bool,
 }
@@ -117,7 +117,7 @@ pub(crate) struct External {
 impl External {
     /// A provider that says nothing of use.
     pub(super) fn error(status: u16) -> Self {
-        Self { status, fields: Vec::new(), body: String::new(), is_error: true }
+        Self { status, fields: Vec::new(), body: Vec::new(), is_error: true }
     }
 
     /// `RESPONSE_CODE_DETAILS` of the access log.
@@ -125,12 +125,18 @@ impl External {
         if self.is_error { "ext_authz_error" } else { "ext_authz_denied" }
     }
 
+    /// What a gRPC client is told in `grpc-status`, if the provider says so.
+    pub(crate) fn grpc_status(&self) -> Option<u8> {
+        let (_, value) = self.fields.iter().find(|(name, _)| name == "grpc-status")?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+
     /// Adds a field; one that HTTP does not have, or that concerns this hop only, is left out.
     pub(super) fn field(&mut self, name: &str, value: &[u8]) {
         let name = name.to_ascii_lowercase();
         let ours = ["date", "server"].contains(&name.as_str());
         if !ours && field_name(&name).is_ok() && check_value(value).is_ok() {
-            self.fields.push((name, String::from_utf8_lossy(value).into_owned()));
+            self.fields.push((name, value.to_vec()));
         }
     }
 }
@@ -237,6 +243,6 @@ mod tests {
         ] {
             external.field(name, value.as_bytes());
         }
-        assert_eq!(external.fields, [("location".to_owned(), "/".to_owned())]);
+        assert_eq!(external.fields, [("location".to_owned(), b"/".to_vec())]);
     }
 }

@@ -6,13 +6,13 @@ use std::{collections::HashMap, net::SocketAddr, time::SystemTime};
 use ::http::{HeaderMap, Request as HttpRequest};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::Full;
-use palisade_types::ExtensionProvider;
+use palisade_types::{BodyForm, ExtensionProvider};
 use palisade_wire::ext_authz::{
     Address, AttributeContext, CHECK, CheckRequest, CheckResponse, HeaderValueOption,
     HttpRequest as Seen, HttpResponse, Message, Peer, Request as SeenAt, SocketAddress,
 };
 
-use super::{AskError, Changes, External, Request, Said, connections::Answer};
+use super::{AskError, Changes, External, PARTIAL, Request, Said, connections::Answer};
 use crate::{inbound::peer::Connection, upstream::Dial, worker::Worker};
 
 pub(super) async fn check(
@@ -23,7 +23,8 @@ pub(super) async fn check(
     request: Option<&Request>,
 ) -> Result<Said, AskError> {
     let own = own_identity(worker, connection);
-    let asked = CheckRequest { attributes: Some(attributes(connection, own, request)) };
+    let form = provider.body.map_or(BodyForm::Text, |body| body.form);
+    let asked = CheckRequest { attributes: Some(attributes(connection, own, request, form)) };
     let question = HttpRequest::post(format!("http://{}{CHECK}", provider.service))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -41,7 +42,12 @@ fn own_identity(worker: &Worker, connection: &Connection) -> String {
     own.map(|active| active.config.workload.identity.to_string()).unwrap_or_default()
 }
 
-fn attributes(connection: &Connection, own: String, request: Option<&Request>) -> AttributeContext {
+fn attributes(
+    connection: &Connection,
+    own: String,
+    request: Option<&Request>,
+    form: BodyForm,
+) -> AttributeContext {
     let peer = |at: SocketAddr, principal: String| Peer {
         address: Some(Address {
             socket_address: Some(SocketAddress {
@@ -57,12 +63,12 @@ fn attributes(connection: &Connection, own: String, request: Option<&Request>) -
         destination: Some(peer(connection.destination, own)),
         request: request.map(|request| SeenAt {
             time: Some(SystemTime::now().into()),
-            http: Some(seen(request)),
+            http: Some(seen(request, form)),
         }),
     }
 }
 
-fn seen(request: &Request) -> Seen {
+fn seen(request: &Request, form: BodyForm) -> Seen {
     let path = request.path.clone().unwrap_or_default();
     let mut headers: HashMap<String, String> = HashMap::new();
     let pseudo = [
@@ -82,6 +88,14 @@ fn seen(request: &Request) -> Seen {
             })
             .or_insert_with(|| value.into_owned());
     }
+    let (mut body, mut raw_body) = (String::new(), Vec::new());
+    if let Some(shown) = &request.body {
+        headers.insert(PARTIAL.to_owned(), shown.is_cut.to_string());
+        match form {
+            BodyForm::Text => body = String::from_utf8_lossy(&shown.bytes).into_owned(),
+            BodyForm::Bytes => raw_body.clone_from(&shown.bytes),
+        }
+    }
     let id = headers.get("x-request-id").cloned().unwrap_or_default();
     Seen {
         id,
@@ -90,9 +104,11 @@ fn seen(request: &Request) -> Seen {
         path,
         host: request.authority.clone(),
         scheme: request.scheme.to_owned(),
-        // What has come of the body, as with Envoy: nothing was read.
-        size: 0,
-        protocol: "HTTP/1.1".to_owned(),
+        // What has come so far, as with Envoy.
+        size: request.body.as_ref().map_or(0, |shown| shown.received),
+        protocol: request.protocol.to_owned(),
+        body,
+        raw_body,
     }
 }
 
@@ -160,11 +176,11 @@ fn said(answer: CheckResponse, fields: &[(String, Vec<u8>)]) -> Result<Said, Ask
 
 fn refusal(denied: Option<HttpResponse>) -> External {
     let mut external =
-        External { status: 403, fields: Vec::new(), body: String::new(), is_error: false };
+        External { status: 403, fields: Vec::new(), body: Vec::new(), is_error: false };
     let Some(HttpResponse::DeniedResponse(denied)) = denied else { return external };
     let status = denied.status.and_then(|status| u16::try_from(status.code).ok());
     external.status = status.filter(|status| (200..600).contains(status)).unwrap_or(403);
-    external.body = denied.body;
+    external.body = denied.body.into_bytes();
     // There is nothing to append to (Envoy `ext_authz.cc`, which leaves them out).
     let set = denied.headers.iter().filter(|option| option.append != Some(true));
     for (name, value) in set.filter_map(field) {

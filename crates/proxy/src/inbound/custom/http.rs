@@ -1,4 +1,4 @@
-//! An HTTP authorizer: the request without its body goes there, 200 lets it pass, and any other answer but
+//! An HTTP authorizer: the request goes there, with as much of its body as it is to see, 200 lets it pass, and any other answer but
 //! a server's error goes to the client (Envoy `ext_authz_http_impl.cc`).
 
 use ::http::{
@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use palisade_types::{HttpProvider, takes_field};
 
-use super::{AskError, Changes, External, Request, Said, answer::frames, connections::Answer};
+use super::{
+    AskError, Changes, External, PARTIAL, Request, Said, answer::frames, connections::Answer,
+};
 use crate::{upstream::Dial, worker::Worker};
 
 pub(super) async fn check(
@@ -29,19 +31,24 @@ fn question(
 ) -> Result<HttpRequest<Full<Bytes>>, AskError> {
     let wrong = |_| AskError::Answer("to be asked in a form that HTTP does not have");
     let path = request.path.as_deref().unwrap_or("/");
-    let mut question = HttpRequest::new(Full::default());
+    let body = request.body.as_ref().map(|shown| Bytes::copy_from_slice(&shown.bytes));
+    let length = body.as_ref().map_or(0, Bytes::len);
+    let mut question = HttpRequest::new(body.map_or_else(Full::default, Full::new));
     *question.method_mut() = request.method.parse().map_err(|_| wrong(()))?;
     *question.uri_mut() =
         format!("{}{path}", provider.path_prefix).parse().map_err(|_| wrong(()))?;
     let fields = question.headers_mut();
     let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).map_err(|_| wrong(()));
-    fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    fields.insert(CONTENT_LENGTH, length.into());
     fields.insert(HOST, value(request.authority.as_bytes())?);
     for (name, bytes) in &request.fields {
         let seen = name == "authorization" || takes_field(&provider.request_headers, name);
         if seen && name != "content-length" && name != "host" {
             fields.append(field_name(name)?, value(bytes)?);
         }
+    }
+    if let Some(shown) = &request.body {
+        fields.insert(PARTIAL, value(shown.is_cut.to_string().as_bytes())?);
     }
     for (name, text) in &provider.additional_headers {
         fields.insert(field_name(name)?, value(text.as_bytes())?);
@@ -63,7 +70,7 @@ fn said(provider: &HttpProvider, answer: Answer) -> Result<Said, AskError> {
     if status == 200 {
         return Ok(Said::Yes(changes(provider, &head.headers)?));
     }
-    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    let body = body.to_bytes().into();
     let mut external = External { status, fields: Vec::new(), body, is_error: false };
     for (name, value) in &head.headers {
         let shown = provider.downstream_on_deny.is_empty()
