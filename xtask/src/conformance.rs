@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Case files, YAML or JSON, as in conformance/, or folders of them
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Send the decision cases through real sidecars, over mTLS
+    /// Send the cases through real sidecars, over mTLS
     #[arg(long, conflicts_with = "group")]
     live: bool,
     /// The program that the sidecars are, if it is built already
@@ -164,7 +164,7 @@ mod tests {
     fn the_whole_corpus_passes() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
         let files = case_files(&corpus).unwrap();
-        assert_eq!(files.len(), 7, "{files:?}");
+        assert_eq!(files.len(), 8, "{files:?}");
         let mut out = Vec::new();
         run(&Args { files, live: false, palisade: None, group: None }, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());

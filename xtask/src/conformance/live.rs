@@ -5,27 +5,37 @@
 //! addresses that their cases name.
 
 mod application;
+mod curl;
 mod exceptions;
+mod rows;
 mod sidecar;
 
 use std::{
+    fs,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use self::{exceptions::Exceptions, sidecar::Fleet};
+use anyhow::Context;
+
+use self::{
+    application::Application,
+    exceptions::Exceptions,
+    rows::{Group, Row},
+    sidecar::Fleet,
+};
 use super::{
     authz::client,
-    case::{By, Expectation, Verdict},
-    case_files,
+    case::{By, Expectation, Request, Verdict},
+    case_files, policies,
     report::{Difference, Outcome, Report},
     scene::{Case, Scene},
     scenes,
 };
 use crate::lab::{self, Caller, Ends, Heard, Response, Target};
 
-/// Runs the files' decision cases and prints each difference; the last line is `N passed, N failed`.
+/// Runs the files' cases and prints each difference; the last line is `N passed, N failed`.
 ///
 /// The sidecars are `palisade`, or what is built of these sources.
 pub(crate) fn run(
@@ -39,45 +49,109 @@ pub(crate) fn run(
     if let Some(code) = lab::enter()? {
         return Ok(code);
     }
-    application::start(&PORTS)?;
+    let application = Application::start(&PORTS)?;
     let program = palisade.map_or_else(sidecar::program, |given| Ok(given.to_owned()))?;
     let exceptions = Exceptions::read()?;
     let directory = tempfile::tempdir()?;
+    let live = Live { program, application, exceptions, directory: directory.path() };
     let mut report = Report::new(None);
     for path in paths {
         for file in case_files(path)? {
-            let Some(scenes) = scenes(&file)? else {
-                writeln!(out, "{}: no cases of decisions", file.display())?;
-                continue;
-            };
-            for batch in scenes.chunks(Fleet::SIZE) {
-                run_batch(batch, &program, &exceptions, directory.path(), &mut report)?;
-            }
+            live.run_file(&file, &mut report)
+                .with_context(|| format!("running `{}`", file.display()))?;
         }
     }
     report.print(out)?;
     Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn run_batch(
-    scenes: &[Scene],
-    program: &Path,
-    exceptions: &Exceptions,
-    directory: &Path,
-    report: &mut Report<'_>,
-) -> anyhow::Result<()> {
-    let mut certificates = lab::Certificates::new()?;
-    let fleet = Fleet::start(program, scenes, &mut certificates, directory)?;
-    let mut caller = Caller::new(certificates);
-    for (scene, from_ports) in scenes.iter().zip(fleet.client_ports()) {
-        for case in &scene.cases {
-            report.add(match exceptions.why(&case.name) {
-                Some(why) => Outcome::Skipped(why.to_owned()),
-                None => ask(scene, case, from_ports, &mut caller)?,
-            });
+/// What all cases are run with.
+struct Live<'a> {
+    program: PathBuf,
+    application: Application,
+    exceptions: Exceptions,
+    directory: &'a Path,
+}
+
+impl Live<'_> {
+    fn run_file(&self, file: &Path, report: &mut Report<'_>) -> anyhow::Result<()> {
+        if let Some(scenes) = scenes(file)? {
+            let scenes: Vec<&Scene> = scenes.iter().collect();
+            for batch in scenes.chunks(Fleet::SIZE) {
+                self.decisions(batch, report)?;
+            }
+            return Ok(());
         }
+        let content = policies::document(&fs::read_to_string(file)?)?;
+        let groups =
+            rows::groups(content)?.context("it has none of the formats of conformance/")?;
+        for batch in groups.chunks(Fleet::SIZE) {
+            self.rows(batch, report)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn decisions(&self, scenes: &[&Scene], report: &mut Report<'_>) -> anyhow::Result<()> {
+        let (fleet, mut caller) = self.start(scenes)?;
+        for (scene, from_ports) in scenes.iter().zip(fleet.client_ports()) {
+            for case in &scene.cases {
+                report.add(match self.exceptions.why(&case.name) {
+                    Some(why) => Outcome::Skipped(why.to_owned()),
+                    None => ask(scene, case, from_ports, &mut caller)?,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self, groups: &[Group], report: &mut Report<'_>) -> anyhow::Result<()> {
+        let scenes: Vec<&Scene> = groups.iter().map(|group| &group.scene).collect();
+        let (fleet, mut caller) = self.start(&scenes)?;
+        for (group, from_ports) in groups.iter().zip(fleet.client_ports()) {
+            for row in &group.rows {
+                if let Some(why) = self.exceptions.why(&row.name) {
+                    report.add(Outcome::Skipped(why.to_owned()));
+                    continue;
+                }
+                let got = self.row(&group.scene, row, from_ports, &mut caller)?;
+                report.compare(&row.name, row.expected.clone(), got, || group.scene.text.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn row(
+        &self,
+        scene: &Scene,
+        row: &Row,
+        from_ports: (u16, u16),
+        caller: &mut Caller,
+    ) -> anyhow::Result<String> {
+        let request = Request::default();
+        let destination = (scene.workload.address(request.source()), scene.workload.port).into();
+        let ends = Ends { source: request.source(), destination };
+        let target = Target { ends, tls: row.client.tls.clone(), from_ports: Some(from_ports) };
+        if row.is_in_http2() {
+            return Ok(serde_json::json!(curl::ask(&target, &row.client.bytes)?).to_string());
+        }
+        if row.is_about_connections() {
+            caller.hang_up();
+        }
+        self.application.has_seen_tls();
+        let is_http = row.client.bytes.windows(6).any(|it| it == b" HTTP/");
+        let heard = if is_http {
+            caller.request(&target, &row.client.bytes)?
+        } else {
+            caller.send(&target, &row.client.bytes)?
+        };
+        Ok(row.told(&heard, &self.application))
+    }
+
+    fn start(&self, scenes: &[&Scene]) -> anyhow::Result<(Fleet, Caller)> {
+        let mut certificates = lab::Certificates::new()?;
+        let fleet = Fleet::start(&self.program, scenes, &mut certificates, self.directory)?;
+        Ok((fleet, Caller::new(certificates)))
+    }
 }
 
 fn ask(

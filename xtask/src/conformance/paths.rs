@@ -10,23 +10,23 @@ use serde_json::Value;
 use super::report::Report;
 
 #[derive(Debug, Deserialize)]
-struct File<R> {
-    rows: Vec<R>,
+pub(super) struct File<R> {
+    pub(super) rows: Vec<R>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Normalization {
-    r#in: String,
+pub(super) struct Normalization {
+    pub(super) r#in: String,
     /// By mode: the path, or a status.
     #[serde(flatten)]
-    modes: BTreeMap<String, Value>,
+    pub(super) modes: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Template {
-    template: String,
-    r#match: Vec<String>,
-    no_match: Vec<String>,
+pub(super) struct Template {
+    pub(super) template: String,
+    pub(super) r#match: Vec<String>,
+    pub(super) no_match: Vec<String>,
 }
 
 pub(crate) fn run_normalization(content: Value, report: &mut Report<'_>) -> anyhow::Result<()> {

@@ -13,16 +13,16 @@ use super::{
 };
 
 #[derive(Debug, Deserialize)]
-struct File {
-    rows: Vec<Row>,
+pub(super) struct File {
+    pub(super) rows: Vec<Row>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Row {
-    port_protocol: Protocol,
-    mode: MtlsMode,
-    client: String,
-    outcome: String,
+pub(super) struct Row {
+    pub(super) port_protocol: Protocol,
+    pub(super) mode: MtlsMode,
+    pub(super) client: String,
+    pub(super) outcome: String,
     response_flags: Option<String>,
     details: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(crate) fn run(content: Value, report: &mut Report<'_>) -> anyhow::Result<()>
 }
 
 /// A client by its description.
-fn client(description: &str) -> anyhow::Result<Client> {
+pub(super) fn client(description: &str) -> anyhow::Result<Client> {
     let (kind, rest) = match description.strip_prefix("plaintext ") {
         Some(bytes) => ("plaintext", bytes),
         None => description.split_once(", ").context("a client has a comma")?,

@@ -71,7 +71,7 @@ fn observe(name: &str, http2: bool, policies: &Policies) -> anyhow::Result<Optio
         return Ok(Some(connection));
     }
     let Some(text) = request(name) else { return Ok(None) };
-    let protocol = if text.starts_with("bytes") { Protocol::Tcp } else { Protocol::Http };
+    let protocol = if text == BYTES { Protocol::Tcp } else { Protocol::Http };
     let workload: Workload =
         serde_json::from_value(json!({"namespace": "foo", "labels": {}, "protocol": protocol}))?;
     // On TCP the DENY policy would deny everything by name; the row was recorded without it.
@@ -99,7 +99,7 @@ fn bad_token(name: &str) -> Option<Refusal> {
         "token signature wrong" => (Fault::Signature, "server", "/y"),
         "token audience wrong" => (Fault::Audience, "server", "/y"),
         "token not yet valid" => (Fault::NotYetValid, "server", "/y"),
-        "gRPC, token expired" => (Fault::Expired, "100.64.6.1:8080", "/pkg.Svc/X"),
+        "gRPC, token expired" => (Fault::Expired, GRPC.1, GRPC.0),
         _ => return None,
     };
     let request = Http {
@@ -113,8 +113,31 @@ fn bad_token(name: &str) -> Option<Refusal> {
     Some(token_refusal(fault, &request))
 }
 
-/// Connections to a STRICT port.
-fn connection(name: &str) -> Option<(Value, Value)> {
+/// The request with the token that a row is about, in the words of a case.
+pub(super) fn with_token(name: &str) -> Option<Value> {
+    let (issuer, audience, token) = match name {
+        "token expired" => ("iss", "aud", Some("expired")),
+        "token malformed" => ("iss", "aud", Some("malformed")),
+        "token of an unknown issuer" => ("other", "aud", None),
+        "token signature wrong" => ("iss", "aud", Some("wrong-key")),
+        "token audience wrong" => ("iss", "other", None),
+        "token not yet valid" => ("iss", "aud", Some("not-yet-valid")),
+        "gRPC, token expired" => ("iss", "aud", Some("expired")),
+        _ => return None,
+    };
+    let grpc = name.starts_with("gRPC");
+    let (path, host) = if grpc { GRPC } else { ("/y", "server") };
+    Some(json!({
+        "protocol": grpc.then_some("grpc"),
+        "path": path,
+        "host": host,
+        "claims": {"iss": issuer, "sub": "s", "aud": audience},
+        "token": token,
+    }))
+}
+
+/// A client of a STRICT port.
+pub(super) fn client_of_strict(name: &str) -> Option<Client> {
     let certificate = |domain| Certificate {
         sans: vec![format!("spiffe://{domain}/ns/foo/sa/a")],
         chain: Chain::Trusted,
@@ -127,7 +150,12 @@ fn connection(name: &str) -> Option<(Value, Value)> {
         }
         _ => return None,
     };
-    let client = Client { tls, bytes: Vec::new() };
+    Some(Client { tls, bytes: b"GET / HTTP/1.1\r\nHost: server\r\n\r\n".to_vec() })
+}
+
+/// Connections to a STRICT port.
+fn connection(name: &str) -> Option<(Value, Value)> {
+    let client = client_of_strict(name)?;
     let nothing = json!({"code": null, "flags": null, "details": null, "termination": null});
     match connect(MtlsMode::Strict, Protocol::Http, &Mesh::default(), &client) {
         Connection::Reset => {
@@ -140,7 +168,13 @@ fn connection(name: &str) -> Option<(Value, Value)> {
     }
 }
 
-fn request(name: &str) -> Option<&'static str> {
+/// Path and host of the gRPC call with a token.
+const GRPC: (&str, &str) = ("/pkg.Svc/X", "100.64.6.1:8080");
+
+/// What is sent where the request itself is no HTTP.
+pub(super) const BYTES: &str = "bytes";
+
+pub(super) fn request(name: &str) -> Option<&'static str> {
     Some(match name {
         "HTTP/1.1, a DENY policy matches" | "HTTP/2, a DENY policy matches" => {
             "GET /x HTTP/1.1\r\nHost: server\r\n\r\n"
@@ -156,7 +190,7 @@ fn request(name: &str) -> Option<&'static str> {
         "gRPC-Web content type" => {
             "POST /x HTTP/1.1\r\nHost: server\r\nContent-Type: application/grpc-web\r\n\r\n"
         }
-        "TCP, no ALLOW policy matches (plaintext)" => "bytes",
+        "TCP, no ALLOW policy matches (plaintext)" => BYTES,
         "HTTP/1.0" => "GET /y HTTP/1.0\r\nHost: server\r\n\r\n",
         "no Host header" => "GET /y HTTP/1.1\r\n\r\n",
         "bad path" => "GET /y%00 HTTP/1.1\r\nHost: server\r\n\r\n",
@@ -195,7 +229,7 @@ fn log(code: u16, flags: &str, details: &str) -> Value {
 }
 
 /// An HTTP/1.1 answer taken apart, without its date.
-fn received(bytes: &[u8]) -> Value {
+pub(super) fn received(bytes: &[u8]) -> Value {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let (status_line, fields) = head.split_once("\r\n").unwrap_or((head, ""));

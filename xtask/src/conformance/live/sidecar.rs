@@ -44,7 +44,7 @@ impl Fleet {
     /// Starts them, waits until all serve, and sends each the clients that have its ports.
     pub(super) fn start(
         program: &Path,
-        scenes: &[Scene],
+        scenes: &[&Scene],
         certificates: &mut Certificates,
         directory: &Path,
     ) -> anyhow::Result<Self> {
