@@ -310,7 +310,7 @@ pub struct TestArgs {
     /// Manifest files or directories for --offline, besides those that suites name
     #[arg(short = 'f', long = "filename", value_name = "PATH", requires = "offline")]
     pub files: Vec<PathBuf>,
-    /// List the rules that no probe reaches
+    /// List the rules that decide about no probe
     #[arg(long, requires = "offline")]
     pub coverage: bool,
     /// Change policies a little, one change at a time, and list the changes that no probe notices
@@ -475,4 +475,6 @@ Examples:
   palisade test probes.yaml
   palisade test --offline -f manifests/ probes.yaml      no mesh needed
   palisade test --offline -f manifests/ probes.yaml --coverage --mutate
-  palisade test probes.yaml -o junit > report.xml";
+  palisade test probes.yaml -o junit > report.xml
+
+Exit codes: 0 all probes pass, 1 some do not, 2 usage or I/O. What --coverage and --mutate list does not change them.";

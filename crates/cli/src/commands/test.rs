@@ -12,6 +12,7 @@ use serde::Deserialize;
 mod offline;
 mod report;
 
+use self::report::Extent;
 use super::{
     exec::capture,
     suite::{Outcome, Probe, Suite},
@@ -29,17 +30,14 @@ pub(crate) async fn run(
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
     let results = send(mesh, &args.suites, args.timeout).await?;
-    report::print(&results, args.output, out)?;
+    report::print(&results, &Extent::default(), args.output, out)?;
     concluded(&results)
 }
 
 /// Answers suites from manifests.
 pub(crate) fn run_offline(args: &TestArgs, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
     let answered = offline::run(args)?;
-    report::print(&answered.results, args.output, out)?;
-    if args.output == TestFormat::Text {
-        report::print_extent(&answered, out)?;
-    }
+    report::print(&answered.results, &answered.extent, args.output, out)?;
     concluded(&answered.results)
 }
 
@@ -58,7 +56,7 @@ pub async fn run_suites(
     out: &mut (dyn Write + Send),
 ) -> Result<bool, CliError> {
     let results = send(mesh, suites, timeout).await?;
-    report::print(&results, TestFormat::Text, out)?;
+    report::print(&results, &Extent::default(), TestFormat::Text, out)?;
     Ok(results.iter().all(ProbeResult::passed))
 }
 

@@ -10,7 +10,11 @@ use palisade_manifest::Pod;
 use palisade_model::{Arrival, Call, Request, World, mutants};
 use palisade_policy::{Verdict, explain::Explanation};
 
-use super::{super::explain::now, Outcome, Probe, ProbeResult, differences, policy_of, read};
+use super::{
+    super::explain::now,
+    Outcome, Probe, ProbeResult, differences, policy_of, read,
+    report::{Extent, Part},
+};
 use crate::{
     CliError,
     args::TestArgs,
@@ -20,10 +24,7 @@ use crate::{
 /// What a suite said about a world.
 pub(super) struct Offline {
     pub(super) results: Vec<ProbeResult>,
-    /// With `--coverage`: rules that no probe reached, and how many there are.
-    pub(super) unreached: Option<(Vec<String>, usize)>,
-    /// With `--mutate`: changes that no probe noticed, and how many were tried.
-    pub(super) unnoticed: Option<(Vec<String>, usize)>,
+    pub(super) extent: Extent,
 }
 
 pub(super) fn run(args: &TestArgs) -> Result<Offline, CliError> {
@@ -50,15 +51,17 @@ fn answer(args: &TestArgs, paths: &[PathBuf], probes: &[Probe]) -> Result<Offlin
         probes.iter().map(|probe| Prepared::new(&world, probe)).collect::<Result<_, _>>()?;
     let (mut results, mut reached) = (Vec::new(), BTreeSet::new());
     let mut started = Instant::now();
-    for (call, explained) in answers(&world, &calls) {
+    for (call, explained) in answers(&world, calls.iter()) {
         let rules = explained.layers.iter().filter_map(|layer| layer.rule.clone());
         reached.extend(rules.chain(explained.rule.clone()));
         results.push(result(call, &explained, started.elapsed().as_secs_f64()));
         started = Instant::now();
     }
-    let unreached = args.coverage.then(|| unreached(&world, &reached));
-    let unnoticed = args.mutate.then(|| unnoticed(&world, &calls));
-    Ok(Offline { results, unreached, unnoticed })
+    let coverage = args.coverage.then(|| unreached(&world, &reached));
+    let passing = calls.iter().zip(&results).filter(|(_, result)| result.passed());
+    let passing: Vec<&Prepared<'_>> = passing.map(|(call, _)| call).collect();
+    let mutation = args.mutate.then(|| unnoticed(&world, &passing));
+    Ok(Offline { results, extent: Extent { coverage, mutation } })
 }
 
 /// A probe with its call.
@@ -114,10 +117,10 @@ fn pod_is(pod: &Pod, name: &str) -> bool {
 /// Answers each call in a world, whose policies are compiled once for each pod.
 fn answers<'c>(
     world: &'c World,
-    calls: &'c [Prepared<'_>],
+    calls: impl Iterator<Item = &'c Prepared<'c>>,
 ) -> impl Iterator<Item = (&'c Prepared<'c>, Explanation)> {
     let mut arrivals: HashMap<*const Pod, Arrival<'c>> = HashMap::new();
-    calls.iter().map(move |call| {
+    calls.map(move |call| {
         let arrival =
             arrivals.entry(std::ptr::from_ref(call.pod)).or_insert_with(|| world.arrival(call.pod));
         (call, arrival.explain(&call.call))
@@ -164,7 +167,8 @@ fn result(call: &Prepared<'_>, explained: &Explanation, seconds: f64) -> ProbeRe
     result
 }
 
-fn unreached(world: &World, reached: &BTreeSet<String>) -> (Vec<String>, usize) {
+/// Rules that decided about no probe.
+fn unreached(world: &World, reached: &BTreeSet<String>) -> Part {
     let rules = world.policies().iter().flat_map(|policy| {
         let (name, namespace) = (&policy.metadata.name, &policy.metadata.namespace);
         let count = policy.spec.rules.len();
@@ -175,16 +179,17 @@ fn unreached(world: &World, reached: &BTreeSet<String>) -> (Vec<String>, usize) 
     });
     let all: Vec<(String, String)> = rules.collect();
     let missed = all.iter().filter(|(id, _)| !reached.iter().any(|it| it.contains(id.as_str())));
-    (missed.map(|(_, text)| text.clone()).collect(), all.len())
+    Part { all: all.len(), missed: missed.map(|(_, text)| text.clone()).collect() }
 }
 
-fn unnoticed(world: &World, calls: &[Prepared<'_>]) -> (Vec<String>, usize) {
-    let (mut missed, mut tried) = (Vec::new(), 0);
+/// Changes with which all these probes, which pass without, still pass.
+fn unnoticed(world: &World, passing: &[&Prepared<'_>]) -> Part {
+    let (mut missed, mut all) = (Vec::new(), 0);
     for policy in world.policies() {
         for mutant in mutants(policy) {
-            tried += 1;
+            all += 1;
             let changed = world.with(policy, mutant.policy.as_ref());
-            let noticed = answers(&changed, calls)
+            let noticed = answers(&changed, passing.iter().copied())
                 .any(|(call, explained)| !result(call, &explained, 0.0).passed());
             if !noticed {
                 let metadata = &policy.metadata;
@@ -193,5 +198,5 @@ fn unnoticed(world: &World, calls: &[Prepared<'_>]) -> (Vec<String>, usize) {
             }
         }
     }
-    (missed, tried)
+    Part { all, missed }
 }

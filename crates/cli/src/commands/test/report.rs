@@ -4,41 +4,54 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{ProbeResult, offline::Offline};
+use super::ProbeResult;
 use crate::{CliError, Style, args::TestFormat, error::During, table};
+
+/// How much of the policies a suite reaches, as far as it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Extent {
+    /// Rules that decide about a probe, with `--coverage`.
+    pub(super) coverage: Option<Part>,
+    /// Changes that a probe notices, with `--mutate`.
+    pub(super) mutation: Option<Part>,
+}
+
+/// How many there are, and which the suite misses.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) all: usize,
+    pub(super) missed: Vec<String>,
+}
 
 pub(super) fn print(
     results: &[ProbeResult],
+    extent: &Extent,
     format: TestFormat,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
     let text = match format {
-        TestFormat::Text => text(results),
-        TestFormat::Json => {
-            format!("{:#}\n", json!({"probes": results.iter().map(as_json).collect::<Vec<_>>()}))
-        }
-        TestFormat::Junit => junit(results),
+        TestFormat::Text => text(results) + &extent.text(),
+        TestFormat::Json => format!("{:#}\n", all_as_json(results, extent)),
+        TestFormat::Junit => junit(results, extent),
     };
     out.write_all(text.as_bytes()).during("print")
 }
 
-/// What the suite did not reach or notice, as far as it was asked for.
-pub(super) fn print_extent(
-    answered: &Offline,
-    out: &mut (dyn Write + Send),
-) -> Result<(), CliError> {
-    let mut text = String::new();
-    for (found, what, missed) in [
-        (&answered.unreached, "rules reached", "not reached"),
-        (&answered.unnoticed, "changes noticed", "not noticed"),
-    ] {
-        let Some((list, all)) = found else { continue };
-        text.push_str(&format!("{} of {all} {what}\n", all - list.len()));
-        for one in list {
-            text.push_str(&format!("  {}: {one}\n", Style::Warning.paint(missed)));
+impl Extent {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (part, what, missed) in [
+            (&self.coverage, "rules reached", "not reached"),
+            (&self.mutation, "changes noticed", "not noticed"),
+        ] {
+            let Some(Part { all, missed: list }) = part else { continue };
+            text.push_str(&format!("{} of {all} {what}\n", all - list.len()));
+            for one in list {
+                text.push_str(&format!("  {}: {one}\n", Style::Warning.paint(missed)));
+            }
         }
+        text
     }
-    out.write_all(text.as_bytes()).during("print")
 }
 
 fn text(results: &[ProbeResult]) -> String {
@@ -73,6 +86,17 @@ fn row(result: &ProbeResult) -> Vec<String> {
     ]
 }
 
+fn all_as_json(results: &[ProbeResult], extent: &Extent) -> serde_json::Value {
+    let mut all = json!({"probes": results.iter().map(as_json).collect::<Vec<_>>()});
+    if let Some(Part { all: rules, missed }) = &extent.coverage {
+        all["coverage"] = json!({"rules": rules, "unreached": missed});
+    }
+    if let Some(Part { all: changes, missed }) = &extent.mutation {
+        all["mutation"] = json!({"changes": changes, "unnoticed": missed});
+    }
+    all
+}
+
 fn as_json(result: &ProbeResult) -> serde_json::Value {
     json!({
         "name": result.probe.title(),
@@ -90,9 +114,10 @@ fn as_json(result: &ProbeResult) -> serde_json::Value {
 }
 
 /// The schema that CI servers read: one `testsuite`, one `testcase` a probe.
-fn junit(results: &[ProbeResult]) -> String {
+fn junit(results: &[ProbeResult], extent: &Extent) -> String {
     let failed = results.iter().filter(|result| !result.passed()).count();
-    let total: f64 = results.iter().map(|result| result.seconds).sum();
+    // The sum of nothing would be -0.
+    let total = results.iter().fold(0.0, |total, result| total + result.seconds);
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <testsuite name=\"palisade\" tests=\"{}\" failures=\"{failed}\" time=\"{total:.3}\">\n",
@@ -111,6 +136,11 @@ fn junit(results: &[ProbeResult]) -> String {
             let message = escape(&result.differences.join("; "));
             xml.push_str(&format!(">\n    <failure message=\"{message}\"/>\n  </testcase>\n"));
         }
+    }
+    let said = anstream::adapter::strip_str(&extent.text()).to_string();
+    if !said.is_empty() {
+        let lines: Vec<String> = said.lines().map(escape).collect();
+        xml.push_str(&format!("  <system-out>{}</system-out>\n", lines.join("\n")));
     }
     xml.push_str("</testsuite>\n");
     xml
@@ -174,6 +204,24 @@ mod tests {
 
     #[test]
     fn results_print_as_junit() {
-        insta::assert_snapshot!(junit(&results()));
+        insta::assert_snapshot!(junit(&results(), &Extent::default()));
+    }
+
+    #[test]
+    fn what_a_suite_misses_is_in_every_format() {
+        let part = |all, missed: &str| Some(Part { all, missed: vec![missed.to_owned()] });
+        let extent = Extent {
+            coverage: part(3, "rule 1 of read.shop"),
+            mutation: part(20, "read.shop: spec.rules[0].from[0].source.principals removed"),
+        };
+        let text = extent.text();
+        insta::assert_snapshot!(
+            [
+                anstream::adapter::strip_str(&text).to_string(),
+                format!("{:#}\n", all_as_json(&[], &extent)),
+                junit(&[], &extent),
+            ]
+            .concat()
+        );
     }
 }
