@@ -7,7 +7,7 @@ mod cases;
 mod mutations;
 mod random;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
 use self::random::Random;
 
@@ -42,12 +42,22 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     for (operator, (named, all)) in &score.operators {
         writeln!(out, "  {operator}: {named} of {all}")?;
     }
-    for missed in score.missed.iter().take(10) {
-        writeln!(out, "  missed: {missed}")?;
+    let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for missed in &score.missed {
+        causes.entry(missed.cause).or_default().push(&missed.text);
+    }
+    for (cause, texts) in causes {
+        writeln!(out, "{} missed: {cause}, such as", texts.len())?;
+        for text in texts.iter().take(EXAMPLES) {
+            writeln!(out, "  {text}")?;
+        }
     }
     let good = cases.missed.is_empty() && percent >= 95;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// Misses that are printed of each cause.
+const EXAMPLES: usize = 3;
 
 /// A seed that no run had before.
 pub(crate) fn fresh_seed() -> u64 {

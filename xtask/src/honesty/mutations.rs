@@ -16,7 +16,16 @@ pub(super) struct Score {
     pub(super) all: usize,
     /// By operator: named and all.
     pub(super) operators: BTreeMap<&'static str, (usize, usize)>,
-    pub(super) missed: Vec<String>,
+    pub(super) missed: Vec<Missed>,
+}
+
+/// A mutation that was not named first.
+#[derive(Debug)]
+pub(super) struct Missed {
+    /// Why, in words.
+    pub(super) cause: &'static str,
+    /// What was changed, and what was said.
+    pub(super) text: String,
 }
 
 pub(super) fn run(mut random: Random, count: usize) -> Result<Score> {
@@ -51,8 +60,15 @@ pub(super) fn run(mut random: Random, count: usize) -> Result<Score> {
             score.named += 1;
             entry.0 += 1;
         } else {
-            let sentence = explained.sentence;
-            score.missed.push(format!("{operator} at {field} of {name}: {sentence}"));
+            let cause = match &explained.nearest {
+                None => "no rule is named",
+                Some(nearest) if nearest.policy.name == name => {
+                    "another condition of the right policy comes first"
+                }
+                Some(_) => "another policy fails in as few conditions",
+            };
+            let text = format!("{operator} at {field} of {name}: {}", explained.sentence);
+            score.missed.push(Missed { cause, text });
         }
     }
     Ok(score)
