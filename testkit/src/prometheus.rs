@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -21,16 +21,24 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
+    /// An address where one can be started.
+    ///
+    /// # Panics
+    /// When this machine has no free port.
+    #[must_use]
+    pub fn free_address() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
     /// Starts one with this configuration, and waits until it is ready.
     ///
     /// # Panics
     /// When it does not start; shows what it logged.
     #[must_use]
-    pub fn start(config: &str) -> Self {
+    pub fn start(address: SocketAddr, config: &str) -> Self {
         let directory = TempDir::with_prefix("prometheus-").unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::write(path("prometheus.yml"), config).unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let log = fs::File::create(path("log")).unwrap();
         let server = Command::new(tool("prometheus"))
             .arg(format!("--config.file={}", path("prometheus.yml").display()))

@@ -153,6 +153,10 @@ pub struct UpArgs {
     /// Let nobody change policies from the console
     #[arg(long)]
     pub console_read_only: bool,
+    /// Prometheus that scrapes this mesh, such as http://127.0.0.1:9090: the console asks it about what lies
+    /// further back than six hours, or than its own start
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub prometheus: Option<http::Uri>,
     /// Bring your own certificate authority: `ca-cert.pem`, `ca-key.pem`, `root-cert.pem` and `cert-chain.pem`,
     /// as in Istio's Secret `cacerts`
     #[arg(long, value_name = "DIR")]
@@ -396,6 +400,19 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let span: jiff::SignedDuration =
         text.parse().map_err(|_| format!("`{text}` is not a duration such as 90s, 30m or 24h"))?;
     std::time::Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
+}
+
+/// An address of a server, without anything secret in it: others see the arguments of a process.
+fn parse_url(text: &str) -> Result<http::Uri, String> {
+    let url: Option<http::Uri> = text.parse().ok();
+    let fits = |url: &http::Uri| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.query().is_none()
+            && url.authority().is_some_and(|it| !it.host().is_empty() && !it.as_str().contains('@'))
+    };
+    url.filter(fits).ok_or_else(|| {
+        format!("`{text}` is not the URL of a server, such as http://127.0.0.1:9090")
+    })
 }
 
 const EXAMPLES: &str = "\

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    mesh,
+    mesh, recall,
     server::{App, now_ms},
     view::{Question, ViewError},
 };
@@ -35,16 +35,37 @@ pub(crate) struct GraphParameters {
 impl GraphParameters {
     /// The graph, of the history as it is now.
     pub(crate) fn graph(&self, app: &App, directory: &Directory) -> Graph {
-        let namespaces = self.namespaces.split(',').filter(|name| !name.is_empty());
-        let namespaces: Vec<String> = namespaces.map(str::to_owned).collect();
-        let query = GraphQuery {
+        app.history().lock().graph(&self.query(&self.namespaces(), directory, MAX_RANGE))
+    }
+
+    /// The graph, of a Prometheus where it begins before the history does and there is one.
+    async fn recalled(&self, app: &App, directory: &Directory) -> Result<Graph, ViewError> {
+        let namespaces = self.namespaces();
+        let query = self.query(&namespaces, directory, app.max_range());
+        match app.beyond(query.at_ms, query.range_ms) {
+            Some(prometheus) => recall::graph(prometheus, &query).await,
+            None => Ok(self.graph(app, directory)),
+        }
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        let names = self.namespaces.split(',').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    }
+
+    fn query<'a>(
+        &self,
+        namespaces: &'a [String],
+        directory: &'a Directory,
+        max_range: u64,
+    ) -> GraphQuery<'a> {
+        GraphQuery {
             graph_type: self.graph_type,
-            namespaces: &namespaces,
+            namespaces,
             at_ms: self.at.unwrap_or_else(now_ms),
-            range_ms: self.range.clamp(1, MAX_RANGE) * 1_000,
+            range_ms: self.range.clamp(1, max_range) * 1_000,
             directory,
-        };
-        app.history().lock().graph(&query)
+        }
     }
 }
 
@@ -66,9 +87,9 @@ pub(crate) async fn on_openapi() -> Response {
 pub(crate) async fn on_graph(
     State(app): State<App>,
     Query(parameters): Query<GraphParameters>,
-) -> Json<Graph> {
+) -> Result<Json<Graph>, ViewError> {
     let directory = app.directory().await;
-    Json(parameters.graph(&app, &directory))
+    parameters.recalled(&app, &directory).await.map(Json)
 }
 
 pub(crate) async fn on_explain(
@@ -90,6 +111,7 @@ pub(crate) async fn on_mesh(State(app): State<App>) -> Result<Json<Value>, ViewE
     let sidecars = app.view().sidecars().await?;
     Ok(Json(json!({
         "nowMs": now_ms(),
+        "maxRange": app.max_range(),
         "trustDomain": objects.world.mesh().trust_domain,
         "workloads": mesh::workloads(&objects.world),
         "services": mesh::services(&objects.world),

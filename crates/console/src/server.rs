@@ -32,8 +32,8 @@ use crate::{
     auth::{Links, SESSION_LIFE},
     calls, edit, events,
     guard::{self, session},
-    logs, pages,
-    view::{MeshObjects, MeshView, Shared, ViewError},
+    logs, pages, recall,
+    view::{LongHistory, MeshObjects, MeshView, Shared, ViewError},
     workload,
 };
 
@@ -55,6 +55,9 @@ pub(crate) struct App {
     objects: Arc<tokio::sync::Mutex<Option<Kept>>>,
     changes: Changes,
     log_readers: Arc<Semaphore>,
+    long_history: Option<Arc<dyn LongHistory>>,
+    /// When the history began (milliseconds since 1970).
+    began_ms: u64,
 }
 
 /// Whether the console may change the mesh.
@@ -86,6 +89,13 @@ impl Console {
     pub fn new(listener: TcpListener, view: impl MeshView, changes: Changes) -> io::Result<Self> {
         let links = Links::new(listener.local_addr()?);
         Ok(Self { listener, app: App::new(links, Arc::new(view), changes) })
+    }
+
+    /// Asks a Prometheus about what its own history does not reach back to.
+    #[must_use]
+    pub fn with_long_history(mut self, prometheus: impl LongHistory) -> Self {
+        self.app.long_history = Some(Arc::new(prometheus));
+        self
     }
 
     /// Makes login links.
@@ -122,6 +132,8 @@ impl App {
             objects: Arc::default(),
             changes,
             log_readers: Arc::new(Semaphore::new(MAX_LOG_READERS)),
+            long_history: None,
+            began_ms: now_ms(),
         }
     }
 
@@ -160,6 +172,19 @@ impl App {
 
     pub(crate) fn is_read_only(&self) -> bool {
         self.changes == Changes::Refused
+    }
+
+    /// The longest time range that can be asked for, in seconds.
+    pub(crate) fn max_range(&self) -> u64 {
+        if self.long_history.is_some() { recall::MAX_RANGE } else { api::MAX_RANGE }
+    }
+
+    /// Whom to ask about a time range that begins before the history does; nobody where it does not, or there is
+    /// no Prometheus.
+    pub(crate) fn beyond(&self, at_ms: u64, range_ms: u64) -> Option<&dyn LongHistory> {
+        let oldest = now_ms().saturating_sub(api::MAX_RANGE * 1_000).max(self.began_ms);
+        let prometheus = self.long_history.as_deref()?;
+        (at_ms.saturating_sub(range_ms) < oldest).then_some(prometheus)
     }
 
     /// A place among those who read logs; none if there are too many.

@@ -6,6 +6,7 @@ use std::{net::IpAddr, pin::Pin, sync::Arc};
 use futures::stream::BoxStream;
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
+use palisade_telemetry::SampleLabels;
 use palisade_types::Diagnostic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +36,44 @@ pub trait MeshView: Send + Sync + 'static {
 
     /// Applies objects (YAML) and waits until they are in force.
     fn apply<'a>(&'a self, yaml: &'a str) -> Answer<'a, Applied>;
+}
+
+/// A Prometheus that scrapes the mesh, for what lies further back than the console remembers.
+pub trait LongHistory: Send + Sync + 'static {
+    /// What a query (PromQL) says at some times (`/api/v1/query_range`).
+    fn ask<'a>(&'a self, query: &'a str, over: Steps) -> Answer<'a, Vec<SampleSeries>>;
+}
+
+/// Times with equal distances.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Steps {
+    /// The first (seconds since 1970).
+    pub from: u64,
+    /// None is later (seconds since 1970).
+    pub to: u64,
+    /// Seconds between two.
+    pub step: u64,
+}
+
+/// The values of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleSeries {
+    /// Its labels.
+    pub labels: SampleLabels,
+    /// Time (seconds since 1970) and value.
+    pub values: Vec<(f64, f64)>,
+}
+
+impl Steps {
+    /// The step that a time belongs to.
+    pub(crate) fn nearest(self, time: f64) -> u64 {
+        let from = self.from..=self.to;
+        let step = usize::try_from(self.step.max(1)).unwrap_or(usize::MAX);
+        let distance = |at: &u64| (std::time::Duration::from_secs(*at).as_secs_f64() - time).abs();
+        from.step_by(step)
+            .min_by(|one, other| distance(one).total_cmp(&distance(other)))
+            .unwrap_or(self.to)
+    }
 }
 
 /// A line of a log.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     access::{Access, access},
-    api::MAX_RANGE,
+    recall,
     server::{App, now_ms},
     view::ViewError,
 };
@@ -59,7 +59,7 @@ pub(crate) async fn on_workload(
 pub(crate) async fn on_history(
     State(app): State<App>,
     Query(of): Query<HistoryParameters>,
-) -> Json<Series> {
+) -> Result<Json<Series>, ViewError> {
     let directory = app.directory().await;
     let ours = directory
         .pods
@@ -71,9 +71,12 @@ pub(crate) async fn on_history(
         workload: &of.name,
         pods: &pods,
         at_ms: of.at.unwrap_or_else(now_ms),
-        range_ms: of.range.clamp(60, MAX_RANGE) * 1_000,
+        range_ms: of.range.clamp(60, app.max_range()) * 1_000,
     };
-    Json(app.history().lock().series(&query))
+    match app.beyond(query.at_ms, query.range_ms) {
+        Some(prometheus) => recall::series(prometheus, &query).await.map(Json),
+        None => Ok(Json(app.history().lock().series(&query))),
+    }
 }
 
 pub(crate) async fn on_sidecar_config(

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::supervisor::listen_on_host;
+use crate::{prometheus::Prometheus, supervisor::listen_on_host};
 
 /// Takes the console's port of the host's loopback.
 pub(crate) fn listen(port: Option<u16>) -> Result<TcpListener> {
@@ -28,7 +28,7 @@ pub(crate) fn listen(port: Option<u16>) -> Result<TcpListener> {
 pub(crate) fn start(
     listener: TcpListener,
     state: &StateDir,
-    changes: Changes,
+    (changes, prometheus): (Changes, Option<Prometheus>),
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>> {
     let socket = links_socket(state).context("listen for `palisade console`")?;
@@ -37,7 +37,14 @@ pub(crate) fn start(
         kubeconfig: Some(state.component_kubeconfig("console")),
     };
     let serve = move || -> Result<()> {
-        crate::runtime()?.block_on(serve(listener, socket, &target, changes, shutdown))
+        let console = |mesh| {
+            let console = Console::new(listener, View(mesh), changes)?;
+            Ok(match prometheus {
+                Some(prometheus) => console.with_long_history(prometheus),
+                None => console,
+            })
+        };
+        crate::runtime()?.block_on(serve(console, socket, &target, shutdown))
     };
     let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
         if let Err(error) = serve() {
@@ -59,14 +66,13 @@ fn links_socket(state: &StateDir) -> io::Result<UnixListener> {
 }
 
 async fn serve(
-    listener: TcpListener,
+    console: impl FnOnce(Mesh) -> io::Result<Console>,
     socket: UnixListener,
     target: &Target,
-    changes: Changes,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mesh = Mesh::connect(target).await?;
-    let console = Console::new(listener, View(mesh.clone()), changes)?;
+    let console = console(mesh.clone())?;
     let (links, feed) = (console.links(), console.feed());
     tokio::select! {
         done = console.serve(shutdown) => Ok(done?),

@@ -8,6 +8,7 @@ mod groups;
 mod machine;
 mod metrics;
 mod network;
+mod prometheus;
 mod request;
 mod sidecar;
 mod stage;

@@ -29,6 +29,7 @@ use crate::{
     console,
     control::{end_on_signal, log_to},
     metrics,
+    prometheus::Prometheus,
     stage::{Stage, StageSender},
 };
 
@@ -57,6 +58,9 @@ pub(crate) struct SupervisorArgs {
     /// Whether the console refuses to change the mesh.
     #[arg(long)]
     pub(crate) console_read_only: bool,
+    /// Prometheus that the console asks about what it does not remember.
+    #[arg(long)]
+    pub(crate) prometheus: Option<hyper::Uri>,
     /// Lifetime of workload certificates in seconds.
     #[arg(long)]
     pub(crate) svid_ttl: u64,
@@ -99,6 +103,9 @@ impl SupervisorArgs {
         }
         if let Some(port) = self.console_port {
             option("--console-port", port.to_string().into());
+        }
+        if let Some(url) = &self.prometheus {
+            option("--prometheus", url.to_string().into());
         }
         if self.console_read_only {
             line.push("--console-read-only".into());
@@ -154,7 +161,9 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     runtime.block_on(async { end_on_signal(shutdown.clone()) })?;
     let (done, ended) = tokio::sync::oneshot::channel();
     let (args, shutdown) = (args.clone(), shutdown.clone());
-    let mesh = Mesh { args, fabric, resolver, host, metrics, console, shutdown };
+    let prometheus = args.prometheus.clone();
+    let prometheus = prometheus.map(|url| Prometheus::new(url, runtime.handle().clone()));
+    let mesh = Mesh { args, fabric, resolver, host, metrics, console, prometheus, shutdown };
     let stages = stages.try_clone()?;
     std::thread::Builder::new().name("mesh".to_owned()).spawn(move || {
         // The receiver waits for as long as this thread lives.
@@ -189,6 +198,7 @@ struct Mesh {
     host: TcpListener,
     metrics: TcpListener,
     console: TcpListener,
+    prometheus: Option<Prometheus>,
     shutdown: CancellationToken,
 }
 
@@ -228,7 +238,12 @@ impl Mesh {
             true => palisade_console::Changes::Refused,
             false => palisade_console::Changes::Allowed,
         };
-        let console = console::start(self.console, &state, changes, self.shutdown.clone())?;
+        let console = console::start(
+            self.console,
+            &state,
+            (changes, self.prometheus),
+            self.shutdown.clone(),
+        )?;
 
         let controllers = state.component_kubeconfig("controllers");
         let controllers_shutdown = self.shutdown.clone();

@@ -196,6 +196,7 @@ fn launch(
         metrics_port: args.metrics_port,
         console_port: args.console_port,
         console_read_only: args.console_read_only,
+        prometheus: args.prometheus.clone(),
         svid_ttl: args.svid_ttl.as_secs(),
         egress: args.egress,
         verbose: args.verbose,

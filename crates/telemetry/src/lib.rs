@@ -17,6 +17,7 @@ pub mod history;
 mod labels;
 mod metrics;
 mod process;
+mod recall;
 mod report;
 mod reports;
 mod request_id;
@@ -38,6 +39,7 @@ pub use labels::{
 };
 pub use metrics::{Dropped, MetricLimits, Metrics, Shard};
 pub use process::write_process;
+pub use recall::{Recall, Recalled, SampleLabels};
 pub use report::{
     CertificateState, ConnectionDelta, DURATION_BOUNDS_US, DecisionDelta, EdgeReport, FeedLine,
     Lost, RejectedHandshake, Report, ReportingWorkload, RequestDelta, WorkloadReport,

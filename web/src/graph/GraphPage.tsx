@@ -1,7 +1,7 @@
 import { useMemo, useState, type ReactNode } from 'react';
 
 import { FindError, OPERANDS, parse, select, type Found } from '../find/find';
-import { useGraph, useLoaded } from '../lib/api';
+import { LIVE_RANGE, useGraph, useLoaded } from '../lib/api';
 import { Command, Empty, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Graph, GraphNode, Mesh } from '../lib/types';
@@ -28,6 +28,9 @@ const RANGES = [
   ['1800', 'Last 30 minutes'],
   ['3600', 'Last hour'],
   ['21600', 'Last 6 hours'],
+  ['86400', 'Last day'],
+  ['604800', 'Last week'],
+  ['2592000', 'Last 30 days'],
 ] as const;
 
 interface Expression {
@@ -67,7 +70,7 @@ export function GraphPage() {
   const query = new URLSearchParams({ type, range });
   if (namespaces) query.set('namespaces', namespaces);
   if (at) query.set('at', at);
-  const { data, error } = useGraph(query.toString(), at === '');
+  const { data, error } = useGraph(query.toString(), at === '' && Number(range) <= LIVE_RANGE);
 
   const hides = useMemo(() => read(hide), [hide]);
   const finds = useMemo(() => read(find), [find]);
@@ -95,7 +98,7 @@ export function GraphPage() {
           ))}
         </Choice>
         <Choice label="Time range" value={range} onChange={setRange}>
-          {RANGES.map(([value, name]) => (
+          {RANGES.filter(([value]) => value === range || Number(value) <= (mesh?.maxRange ?? LIVE_RANGE)).map(([value, name]) => (
             <option key={value} value={value}>
               {name}
             </option>

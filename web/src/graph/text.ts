@@ -83,7 +83,7 @@ export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode
   const who = `${title(source)} → ${title(target)}`;
   if (edge.draft) return `${who} · ${edge.draft} · ${edge.traffic.count}× recorded`;
   if (edge.verdict === 'refused') {
-    return `${who} · ${refusalText(edge)} · ${edge.traffic.count}× from ${edge.refusal?.address ?? '?'} to port ${edge.refusal?.port ?? '?'}`;
+    return `${who} · ${refusalText(edge)} · ${edge.traffic.count}× from ${edge.refusal?.address ?? '?'} to port ${edge.refusal?.port || '?'}`;
   }
   const lock = edge.lock.state === 'mtls' ? 'mTLS 100 %' : lockText(edge);
   if (edge.verdict === 'denied') {

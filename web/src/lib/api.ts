@@ -58,7 +58,10 @@ export function useLoaded<T>(path: string, everyMs: number): Loaded<T> & { reloa
   return { ...loaded, reload };
 }
 
-/// Follows the graph live; with a fixed time it is loaded once.
+/// Longer time ranges than this (seconds) are asked of a Prometheus and not followed.
+export const LIVE_RANGE = 21_600;
+
+/// Follows the graph live; with a fixed time, or over a long time, it is loaded once.
 export function useGraph(query: string, live: boolean): Loaded<Graph> & { connected: boolean } {
   const [graph, setGraph] = useState<Graph | null>(null);
   const [error, setError] = useState<string | null>(null);

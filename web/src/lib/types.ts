@@ -150,6 +150,8 @@ export interface NamespaceView {
 
 export interface Mesh {
   nowMs: number;
+  /// The longest time range, in seconds.
+  maxRange: number;
   trustDomain: string;
   workloads: Workload[];
   services: ServiceView[];

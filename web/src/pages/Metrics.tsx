@@ -1,9 +1,9 @@
 import { useMemo } from 'react';
 
-import { useLoaded } from '../lib/api';
+import { LIVE_RANGE, useLoaded } from '../lib/api';
 import { Empty, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
-import type { Lines, Series } from '../lib/types';
+import type { Lines, Mesh, Series } from '../lib/types';
 import { Chart, type ChartLine } from './Chart';
 
 const RANGES = [
@@ -11,18 +11,22 @@ const RANGES = [
   ['1800', 'Last 30 minutes'],
   ['3600', 'Last hour'],
   ['21600', 'Last 6 hours'],
+  ['86400', 'Last day'],
+  ['604800', 'Last week'],
+  ['2592000', 'Last 30 days'],
 ] as const;
 
 export function Metrics({ namespace, name }: { namespace: string; name: string }) {
   const [range, setRange] = useParameter('range', '1800');
   const query = new URLSearchParams({ namespace, name, range });
-  const { data, error } = useLoaded<Series>(`/api/history?${query.toString()}`, 5000);
+  const { data, error } = useLoaded<Series>(`/api/history?${query.toString()}`, Number(range) <= LIVE_RANGE ? 5000 : 60_000);
+  const { data: mesh } = useLoaded<Mesh>('/api/mesh', 60_000);
   return (
     <>
       <label className="choice narrow">
         <span>Time range</span>
         <select value={range} onChange={(event) => setRange(event.target.value)}>
-          {RANGES.map(([value, text]) => (
+          {RANGES.filter(([value]) => value === range || Number(value) <= (mesh?.maxRange ?? LIVE_RANGE)).map(([value, text]) => (
             <option key={value} value={value}>
               {text}
             </option>

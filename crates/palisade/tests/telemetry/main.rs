@@ -23,8 +23,13 @@ const BYTES: &str = "http://bytes.poc-mesh:9000/";
 /// poc-mesh, a pod without a sidecar, a server of opaque bytes that the frontend may call, and a port of the
 /// backend's where nobody listens.
 fn mesh() -> Mesh {
+    mesh_with(&[])
+}
+
+/// The same, with more arguments of `up`.
+fn mesh_with(args: &[&str]) -> Mesh {
     let manifests = repository().join("examples/poc-mesh/manifests").display().to_string();
-    let mesh = Mesh::with(BINARY).args([manifests]).start();
+    let mesh = Mesh::with(BINARY).args([&[manifests.as_str()], args].concat()).start();
     mesh.kubectl_apply(MORE).ok();
     let ready =
         ["wait", "--for=condition=Ready", "pod", "--all", "-n", "poc-mesh", "--timeout=60s"];

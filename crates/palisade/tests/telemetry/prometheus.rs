@@ -14,6 +14,7 @@ use crate::{BYTES, DEADLINE, FRONTEND, ORDERS, dashboard};
 const ALLOWED: u32 = 5;
 const DENIED: u32 = 3;
 const OPAQUE: u32 = 4;
+const REFUSED: u32 = 2;
 
 /// What Kiali groups its graph by.
 const GROUP: &str = "source_cluster,source_workload_namespace,source_workload,source_canonical_service,\
@@ -23,17 +24,19 @@ destination_canonical_service,destination_canonical_revision";
 
 #[test]
 fn kialis_queries_give_the_right_numbers() {
-    let mesh = crate::mesh();
+    let address = Prometheus::free_address();
+    let url = format!("http://{address}");
+    let mesh = crate::mesh_with(&["--console-port", "0", "--prometheus", &url]);
     eventually("opaque bytes pass", DEADLINE, || match mesh.curl(FRONTEND, &[BYTES]) {
         (0, status) if status == "200" => Ok(()),
         other => Err(format!("{other:?}")),
     });
     let config = mesh.palisade(&["prometheus-config", "--scrape-interval", "1s"]).ok();
-    let prometheus = Prometheus::start(&config);
+    let prometheus = Prometheus::start(address, &config);
 
     // The first call of a kind begins its series, and no rate can see it.
     call(&mesh, 1, 1, 1);
-    let sums = |allowed: u32, denied: u32, opaque: u32| {
+    let sums = |allowed: u32, denied: u32, opaque: u32, refused: u32| {
         let sums = [("200", allowed), ("403", denied)].map(|(code, count)| {
             let of = |reporter| {
                 format!("istio_requests_total{{reporter=\"{reporter}\",response_code=\"{code}\"}}")
@@ -43,13 +46,15 @@ fn kialis_queries_give_the_right_numbers() {
         let opened =
             |reporter| format!("istio_tcp_connections_opened_total{{reporter=\"{reporter}\"}}");
         let opaque = [(opened("source"), opaque), (opened("destination"), opaque)];
-        let refused = ("palisade_handshakes_rejected_total{reason=\"plaintext\"}".to_owned(), 1);
+        let refused =
+            ("palisade_handshakes_rejected_total{reason=\"plaintext\"}".to_owned(), refused);
         sums.into_iter().flatten().chain(opaque).chain([refused]).collect::<Vec<_>>()
     };
-    assert_eq!(mesh.curl("intruder.poc-mesh", &[ORDERS]), (56, "000".to_owned()));
-    expect(&prometheus, &sums(1, 1, 1));
+    intrude(&mesh, 1);
+    expect(&prometheus, &sums(1, 1, 1, 1));
     call(&mesh, ALLOWED, DENIED, OPAQUE);
-    expect(&prometheus, &sums(1 + ALLOWED, 1 + DENIED, 1 + OPAQUE));
+    intrude(&mesh, REFUSED);
+    expect(&prometheus, &sums(1 + ALLOWED, 1 + DENIED, 1 + OPAQUE, 1 + REFUSED));
 
     the_graph_shows_both_callers(&prometheus);
     the_lock_is_closed(&prometheus);
@@ -57,6 +62,86 @@ fn kialis_queries_give_the_right_numbers() {
     opaque_connections(&prometheus);
     every_target_is_up(&mesh, &prometheus);
     dashboard::is_alive(&prometheus);
+    the_console_recalls_the_last_day(&mesh);
+    drop(prometheus);
+    let (status, answer) = Console::of(&mesh).get("api/graph?range=86400");
+    assert_eq!(status, "502");
+    let error = answer["error"].as_str().unwrap();
+    assert!(
+        error.contains(&url) && error.contains("can't be asked: Connection refused"),
+        "{error}"
+    );
+}
+
+/// Somebody who has logged in to the console.
+struct Console {
+    jar: tempfile::NamedTempFile,
+    origin: String,
+}
+
+impl Console {
+    fn of(mesh: &Mesh) -> Self {
+        let link = mesh.palisade(&["console"]).ok();
+        let origin = link.split("/login").next().unwrap().to_owned();
+        let console = Self { jar: tempfile::NamedTempFile::new().unwrap(), origin };
+        console.curl(link.trim());
+        console
+    }
+
+    /// What a URL answers, with the status on a line of its own after it.
+    fn curl(&self, url: &str) -> String {
+        let jar = self.jar.path().display().to_string();
+        let args = ["-sS", "-L", "-m", "60", "-b", &jar, "-c", &jar, "-w", "\n%{http_code}", url];
+        Run::new(Command::new("curl").args(args)).ok()
+    }
+
+    fn get(&self, path: &str) -> (String, Value) {
+        let said = self.curl(&format!("{}/{path}", self.origin));
+        let (body, status) = said.rsplit_once('\n').unwrap();
+        (status.to_owned(), serde_json::from_str(body).unwrap_or_else(|_| panic!("{said}")))
+    }
+}
+
+/// What was before the console began to remember comes from Prometheus, whose extrapolation is not exact.
+fn the_console_recalls_the_last_day(mesh: &Mesh) {
+    let console = Console::of(mesh);
+    let (_, view) = console.get("api/mesh");
+    assert_eq!(view["maxRange"], 30 * 86_400);
+    let (status, graph) = console.get("api/graph?type=workload&range=86400&namespaces=poc-mesh");
+    assert_eq!(status, "200", "{graph}");
+    let edges = graph["edges"].as_array().unwrap();
+    let edge = |verdict: &str, source: &str, target: &str| {
+        let fits = |edge: &&Value| {
+            let has = |key: &str, part: &str| edge[key].as_str().unwrap().contains(part);
+            has("verdict", verdict) && has("source", source) && has("target", target)
+        };
+        edges.iter().find(fits).unwrap_or_else(|| panic!("{verdict} {source}: {graph:#}"))
+    };
+    let is_about = |edge: &Value, calls: u32| {
+        let count = edge["traffic"]["count"].as_f64().unwrap();
+        assert!((0.9..2.0).contains(&(count / f64::from(calls))), "{edge:#}");
+    };
+    let allowed = edge("allowed", "frontend", "backend");
+    is_about(allowed, ALLOWED);
+    assert_eq!(allowed["lock"]["state"], "mtls", "{allowed:#}");
+    assert!(allowed["traffic"]["p95Ms"].as_f64().unwrap() > 0.0, "{allowed:#}");
+    let denied = edge("denied", "payments", "backend");
+    is_about(denied, DENIED);
+    assert_eq!(denied["denials"][0]["policy"], "backend-deny-payments-example");
+    is_about(edge("refused", "unknown", "backend"), REFUSED);
+    is_about(edge("allowed", "frontend", "bytes"), OPAQUE);
+
+    let (status, lines) = console.get("api/history?namespace=poc-mesh&name=backend&range=86400");
+    assert_eq!((&*status, lines["times"].as_array().unwrap().len()), ("200", 60), "{lines}");
+    let last = |name: &str| lines["inbound"][name][59].as_f64().unwrap() * 1_440.0;
+    assert!((0.9..2.0).contains(&(last("rate") / f64::from(ALLOWED))), "{lines:#}");
+    assert!((0.9..2.0).contains(&(last("denied") / f64::from(DENIED + REFUSED))), "{lines:#}");
+}
+
+fn intrude(mesh: &Mesh, times: u32) {
+    for _ in 0..times {
+        assert_eq!(mesh.curl("intruder.poc-mesh", &[ORDERS]), (56, "000".to_owned()));
+    }
 }
 
 fn call(mesh: &Mesh, allowed: u32, denied: u32, opaque: u32) {

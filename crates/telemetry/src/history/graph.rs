@@ -207,9 +207,9 @@ pub struct PolicyCount {
 pub struct Refusal {
     /// In one word: `plaintext`, or what was wrong with the handshake.
     pub reason: String,
-    /// The caller's address.
+    /// The caller's address, or `unknown`.
     pub address: String,
-    /// The port that it called.
+    /// The port that it called; 0 if unknown.
     pub port: u16,
 }
 
@@ -357,7 +357,10 @@ impl Drawing<'_> {
                 last_denied: Vec::new(),
                 refusal: Some(Refusal {
                     reason: key.reason.clone(),
-                    address: key.source.to_string(),
+                    address: match key.source.is_unspecified() {
+                        true => crate::UNKNOWN.to_owned(),
+                        false => key.source.to_string(),
+                    },
                     port: key.port,
                 }),
             };

@@ -35,10 +35,11 @@ impl Resolver<'_> {
         self.place(&target)
     }
 
-    /// A caller that is known by its address.
+    /// A caller that is known by its address, if by anything.
     pub(super) fn address(&self, address: IpAddr) -> Node {
         match self.directory.addresses.get(&address) {
             Some(place) => self.place(place),
+            None if address.is_unspecified() => named(NodeKind::Unknown, "", UNKNOWN, "", ""),
             None => named(NodeKind::Address, "", &address.to_string(), "", ""),
         }
     }
