@@ -37,6 +37,20 @@ pub(crate) enum AuthenticationError {
     Unavailable(String),
 }
 
+impl AuthenticationError {
+    /// A stable name for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::Invalid(_) => "invalid_token",
+            Self::Audience => "other_audience",
+            Self::NoServiceAccount(_) => "no_service_account",
+            Self::Elsewhere { .. } => "other_address",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
 impl From<&AuthenticationError> for tonic::Status {
     fn from(error: &AuthenticationError) -> Self {
         match error {

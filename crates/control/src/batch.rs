@@ -94,12 +94,7 @@ mod tests {
     }
 
     fn seen(objects: &[(&str, &str)]) -> BTreeMap<Stored, Seen> {
-        let seen = |version: &str| Seen {
-            resource_version: version.to_owned(),
-            refused: None,
-            awaits_keys: false,
-            without_keys: None,
-        };
+        let seen = |version: &str| Seen { resource_version: version.to_owned(), ..Seen::default() };
         objects.iter().map(|(name, version)| (at(name), seen(version))).collect()
     }
 

@@ -4,19 +4,20 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use palisade_pki::{Csr, Lifetimes, MAX_LIFETIME};
-use palisade_types::{Mesh, SpiffeId};
+use palisade_pki::{Csr, CsrError, IssueError, Lifetimes, MAX_LIFETIME, TooLong};
+use palisade_types::{IdentityError, Mesh, SpiffeId};
 use palisade_wire::ca::{
     IstioCertificateRequest, IstioCertificateResponse, IstioCertificateService,
 };
 use parking_lot::Mutex;
+use thiserror::Error;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
     authenticate::Caller,
     ca::Authorities,
-    gate::{self, Gate},
+    gate::{self, Gate, Wanted},
     index::Published,
     metrics::Metrics,
     rate::Rate,
@@ -50,34 +51,25 @@ impl Certificates {
         &self,
         caller: &Caller,
         request: &IstioCertificateRequest,
-    ) -> Result<Vec<String>, Status> {
+    ) -> Result<Vec<String>, Refused> {
         let published = Arc::clone(&self.published.borrow());
         if !published.missing.is_empty() {
-            return Err(Status::unavailable("the mesh's settings are not known yet"));
+            return Err(Refused::NotReady);
         }
         let id = identity(caller, published.mesh())?;
         let who = format!("{id} {}", caller.pod.as_deref().unwrap_or_default());
         if !self.rate.lock().admits(&who, Instant::now()) {
-            return Err(Status::resource_exhausted("too many requests for this identity"));
+            return Err(Refused::TooOften);
         }
         refuse_wishes(request)?;
-        let csr = Csr::from_pem(&request.csr)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let csr = Csr::from_pem(&request.csr)?;
         if let Some(other) = csr.uris().iter().find(|uri| !is_own(uri, &id, published.mesh())) {
-            return Err(Status::permission_denied(format!(
-                "the signing request names `{other}`, the token proves `{id}`"
-            )));
+            return Err(Refused::SomebodyElse { asked: other.clone(), proven: id });
         }
-        let lifetime = self
-            .lifetimes
-            .choose(request.validity_duration)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let lifetime = self.lifetimes.choose(request.validity_duration)?;
         let authorities = Arc::clone(&self.authorities.borrow());
-        let issued = authorities
-            .own
-            .authority
-            .issue(&csr, &id, lifetime, Timestamp::now())
-            .map_err(|error| Status::internal(error.to_string()))?;
+        let authority = &authorities.own.authority;
+        let issued = authority.issue(&csr, &id, lifetime, Timestamp::now())?;
         tracing::info!(%id, pod = caller.pod, not_after = %issued.facts.not_after, "certificate issued");
         let mut chain = issued.chain_pem;
         // What stands last is what the caller is to trust.
@@ -95,26 +87,75 @@ impl IstioCertificateService for Certificates {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.metrics.certificate_requests.add(1);
-        let caller = self.gate.caller(&request, WHAT).await?;
+        let caller = self.gate.caller(&request, Wanted::Certificate).await?;
         match self.issue(&caller, request.get_ref()) {
             Ok(cert_chain) => {
                 self.metrics.certificates_issued.add(1);
                 Ok(Response::new(IstioCertificateResponse { cert_chain }))
             }
-            Err(status) => {
-                self.gate.tell(gate::address(&request), WHAT, status.message());
-                Err(status)
+            Err(refused) => {
+                let (reason, why) = (refused.reason(), refused.to_string());
+                self.gate.refuse(gate::address(&request), Wanted::Certificate, reason, &why);
+                Err(Status::new(refused.code(), why))
             }
         }
     }
 }
 
-/// What is asked for here.
-const WHAT: &str = "certificate";
+/// Why a caller who has proved who he is gets no certificate.
+#[derive(Debug, Error)]
+enum Refused {
+    #[error("the mesh's settings are not known yet")]
+    NotReady,
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    #[error("too many requests for this identity")]
+    TooOften,
+    #[error("`{0}` is not supported")]
+    Wish(String),
+    #[error("{0}")]
+    Csr(#[from] CsrError),
+    #[error("the signing request names `{asked}`, the token proves `{proven}`")]
+    SomebodyElse { asked: String, proven: SpiffeId },
+    #[error("{0}")]
+    Lifetime(#[from] TooLong),
+    #[error("{0}")]
+    Signing(#[from] IssueError),
+}
 
-fn identity(caller: &Caller, mesh: &Mesh) -> Result<SpiffeId, Status> {
+impl Refused {
+    /// A stable name for metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::Identity(_) => "bad_identity",
+            Self::TooOften => "too_often",
+            Self::Wish(_) => "impersonation",
+            Self::Csr(_) => BAD_REQUEST,
+            Self::SomebodyElse { .. } => "other_identity",
+            Self::Lifetime(_) => TOO_LONG,
+            Self::Signing(_) => NOT_SIGNED,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NotReady => Code::Unavailable,
+            Self::TooOften => Code::ResourceExhausted,
+            Self::Identity(_) | Self::Wish(_) | Self::SomebodyElse { .. } => Code::PermissionDenied,
+            Self::Csr(_) | Self::Lifetime(_) => Code::InvalidArgument,
+            Self::Signing(_) => Code::Internal,
+        }
+    }
+}
+
+/// Reasons that Istio counts on their own.
+pub(crate) const BAD_REQUEST: &str = "bad_request";
+pub(crate) const TOO_LONG: &str = "too_long";
+pub(crate) const NOT_SIGNED: &str = "not_signed";
+
+fn identity(caller: &Caller, mesh: &Mesh) -> Result<SpiffeId, IdentityError> {
     SpiffeId::new(mesh.trust_domain.clone(), &caller.namespace, &caller.service_account)
-        .map_err(|error| Status::new(Code::PermissionDenied, error.to_string()))
 }
 
 /// The caller's own identity; an old name of the mesh's trust domain names the same account.
@@ -127,10 +168,10 @@ fn is_own(uri: &str, id: &SpiffeId, mesh: &Mesh) -> bool {
 }
 
 /// To act for somebody else is what nobody may here; to be silent about it would look like a yes.
-fn refuse_wishes(request: &IstioCertificateRequest) -> Result<(), Status> {
+fn refuse_wishes(request: &IstioCertificateRequest) -> Result<(), Refused> {
     let fields = request.metadata.iter().flat_map(|metadata| metadata.fields.keys());
     match fields.into_iter().find(|field| field.as_str() != "CertSigner") {
-        Some(field) => Err(Status::permission_denied(format!("`{field}` is not supported"))),
+        Some(field) => Err(Refused::Wish(field.clone())),
         None => Ok(()),
     }
 }

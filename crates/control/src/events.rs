@@ -1,4 +1,4 @@
-//! Events of pods, for `kubectl describe` and `kubectl get events`. The same event again raises the count of
+//! Events of pods and of objects that can't be used, for `kubectl describe` and `kubectl get events`. The same event again raises the count of
 //! the first. Nothing depends on events: the queue is bounded, and one that can't be written is let go.
 
 use std::{
@@ -8,17 +8,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, core::ApiResource};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{kinds, kubernetes};
 
-/// Something about a pod that somebody may want to look at.
+/// Something about an object that somebody may want to look at.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Warning {
+    pub(crate) kind: ApiResource,
     pub(crate) namespace: String,
-    pub(crate) pod: String,
+    pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
@@ -84,17 +85,18 @@ impl Told {
 }
 
 fn event(warning: &Warning, count: &Count, time: Timestamp) -> Value {
-    let Warning { namespace, pod, uid, reason, message } = warning;
+    let Warning { kind, namespace, name: about, uid, reason, message } = warning;
     let mut hasher = DefaultHasher::new();
     (warning, count.since).hash(&mut hasher);
-    let name = format!("{pod}.{:016x}", hasher.finish());
+    let name = format!("{about}.{:016x}", hasher.finish());
     let second = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     json!({
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
         "involvedObject": {
-            "apiVersion": "v1", "kind": "Pod", "name": pod, "namespace": namespace, "uid": uid,
+            "apiVersion": kind.api_version, "kind": kind.kind, "name": about, "namespace": namespace,
+            "uid": uid,
         },
         "type": "Warning",
         "reason": reason,
@@ -124,8 +126,9 @@ mod tests {
     fn a_repeated_event_is_one_with_a_count_and_not_written_every_time() {
         let (mut told, start, time) = (Told::default(), Instant::now(), Timestamp::UNIX_EPOCH);
         let warning = Warning {
+            kind: kinds::of(palisade_model::Kind::Pod),
             namespace: "shop".to_owned(),
-            pod: "web-1".to_owned(),
+            name: "web-1".to_owned(),
             uid: "u1".to_owned(),
             reason: "IdentityRefused",
             message: "no".to_owned(),

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use palisade_types::WorkloadRef;
 use palisade_wire::config::Credential;
 use parking_lot::Mutex;
@@ -50,6 +50,8 @@ struct Sidecar {
     /// Why the last config sent is not in force.
     error: Option<String>,
     credential: Option<Credential>,
+    /// How far its clock was ahead of ours when it told it last.
+    ahead: Option<SignedDuration>,
 }
 
 /// What a sidecar has in force.
@@ -71,6 +73,10 @@ pub(crate) struct SidecarStatus {
     pub(crate) error: Option<String>,
     /// What it last said of its certificate.
     pub(crate) credential: Option<Credential>,
+    /// How far its clock is ahead of ours; negative if it is behind.
+    pub(crate) ahead: Option<SignedDuration>,
+    /// Objects that can't be used and let it deny everything (`KIND/NAMESPACE/NAME`).
+    pub(crate) unusable: Vec<String>,
 }
 
 impl SidecarStatus {
@@ -125,6 +131,7 @@ impl Fleet {
             hash,
             error: None,
             credential: None,
+            ahead: None,
         };
         sidecars.insert(workload.clone(), sidecar);
         self.changes.send_replace(());
@@ -147,7 +154,12 @@ impl Fleet {
     /// Notes what a sidecar says of its certificate.
     pub(crate) fn presents(&self, on: &Connection, mut credential: Credential) {
         credential.error = credential.error.chars().take(MAX_ERROR).collect();
-        self.with(on, |sidecar| sidecar.credential = Some(credential));
+        let told = (credential.clock != 0).then(|| Timestamp::from_millisecond(credential.clock));
+        let ahead = told.and_then(Result::ok).map(|told| told.duration_since(Timestamp::now()));
+        self.with(on, |sidecar| {
+            sidecar.ahead = ahead;
+            sidecar.credential = Some(credential);
+        });
         self.changes.send_replace(());
     }
 
@@ -190,14 +202,15 @@ impl Fleet {
     /// is forgotten.
     pub(crate) fn status(&self, published: &Published) -> Vec<SidecarStatus> {
         let mut sidecars = self.sidecars.lock();
-        sidecars.retain(|at, it| it.connected || published.snapshot.has(at));
+        let snapshot = &published.snapshot;
+        sidecars.retain(|at, it| it.connected || snapshot.has(at));
         published
             .changed_in
             .iter()
             .filter_map(|(workload, wanted)| {
                 let sidecar = sidecars.get(workload);
                 let connected = sidecar.is_some_and(|it| it.connected);
-                (connected || published.snapshot.expects(workload)).then(|| SidecarStatus {
+                (connected || snapshot.expects(workload)).then(|| SidecarStatus {
                     workload: workload.clone(),
                     connected,
                     version: sidecar.map(|it| it.version.clone()).unwrap_or_default(),
@@ -208,9 +221,19 @@ impl Fleet {
                     hash: sidecar.map(|it| it.hash.clone()).unwrap_or_default(),
                     credential: sidecar.and_then(|it| it.credential.clone()),
                     error: sidecar.and_then(|it| it.error.clone()),
+                    ahead: sidecar.and_then(|it| it.ahead),
+                    unusable: snapshot.unusable(workload).to_vec(),
                 })
             })
             .collect()
+    }
+
+    /// Pods with somebody else's sidecar, which never asks for a configuration here.
+    pub(crate) fn foreign(&self, published: &Published) -> Vec<String> {
+        let sidecars = self.sidecars.lock();
+        let ours = |at: &&WorkloadRef| sidecars.get(*at).is_some_and(|it| it.connected);
+        let foreign = published.snapshot.foreign().filter(|at| !ours(at));
+        foreign.map(ToString::to_string).collect()
     }
 
     fn with<T>(&self, on: &Connection, act: impl FnOnce(&mut Sidecar) -> T) -> Option<T> {

@@ -4,8 +4,9 @@
 //! A refusal is told in the log, and in an event of the pod that it came from. Callers learn no more than
 //! they may know. Who is refused again and again is not looked at for a while.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use palisade_model::Kind;
 use palisade_types::WorkloadRef;
 use parking_lot::Mutex;
 use tokio::{
@@ -18,9 +19,39 @@ use crate::{
     authenticate::{AuthenticationError, Authenticator, Caller},
     events::{Events, Warning},
     index::Published,
+    kinds,
     metrics::Metrics,
     rate::Rate,
 };
+
+/// What a caller wants.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Wanted {
+    Certificate,
+    Configuration,
+    /// That his reports are heard.
+    Reports,
+}
+
+impl Wanted {
+    /// Its name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Configuration => "configuration",
+            Self::Reports => "reports",
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reports => "ear to reports",
+            other => other.as_str(),
+        })
+    }
+}
 
 /// Lets callers in; cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,18 +73,18 @@ impl Gate {
         Self { authenticator, published, events, metrics, refused: Arc::default() }
     }
 
-    /// The caller behind a request for `what`, a certificate or a configuration.
+    /// The caller behind a request.
     ///
     /// # Errors
     /// When he does not prove to be a pod's sidecar; it has been told.
     pub(crate) async fn caller<T>(
         &self,
         request: &Request<T>,
-        what: &'static str,
+        wanted: Wanted,
     ) -> Result<Caller, Status> {
         let from = address(request);
-        let who = from.map(|from| from.to_string()).unwrap_or_default();
-        if self.refused.lock().is_exhausted(&who, Instant::now()) {
+        if self.refused.lock().is_exhausted(&who(from), Instant::now()) {
+            self.metrics.refused(wanted, "refused_too_often");
             return Err(Status::resource_exhausted("refused too often: try later"));
         }
         let caller = async {
@@ -63,27 +94,43 @@ impl Gate {
         };
         caller.await.map_err(|error: AuthenticationError| {
             self.metrics.authentication_failures.add(1);
-            if !matches!(error, AuthenticationError::Unavailable(_)) {
-                self.refused.lock().admits(&who, Instant::now());
+            if matches!(error, AuthenticationError::Unavailable(_)) {
+                self.tell(from, wanted, error.reason(), &error.to_string());
+            } else {
+                self.refuse(from, wanted, error.reason(), &error.to_string());
             }
-            self.tell(from, what, &error.to_string());
             Status::from(&error)
         })
     }
 
-    /// Tells that somebody was refused, and why.
-    pub(crate) fn tell(&self, from: Option<IpAddr>, what: &'static str, reason: &str) {
+    /// Tells that somebody was refused, and why, and looks at him no more if that happens too often: what is told
+    /// is bounded too.
+    pub(crate) fn refuse(
+        &self,
+        from: Option<IpAddr>,
+        wanted: Wanted,
+        counted: &'static str,
+        reason: &str,
+    ) {
+        self.refused.lock().admits(&who(from), Instant::now());
+        self.tell(from, wanted, counted, reason);
+    }
+
+    /// Counts that somebody does not get what he wants, and tells why.
+    fn tell(&self, from: Option<IpAddr>, wanted: Wanted, counted: &'static str, reason: &str) {
+        self.metrics.refused(wanted, counted);
         let published = Arc::clone(&self.published.borrow());
         let found = published.pods.iter().find(|(_, pod)| Some(pod.address) == from);
         let pod = found.map(|(workload, _)| tracing::field::display(workload));
-        tracing::warn!(from = from.map(tracing::field::display), pod, reason, "no {what}");
+        tracing::warn!(from = from.map(tracing::field::display), pod, reason, "no {wanted}");
         let Some((workload, pod)) = found else { return };
         self.events.warn(Warning {
+            kind: kinds::of(Kind::Pod),
             namespace: workload.namespace.clone(),
-            pod: workload.name.clone(),
+            name: workload.name.clone(),
             uid: pod.uid.clone(),
             reason: "IdentityRefused",
-            message: format!("The control plane gave no {what}: {reason}"),
+            message: format!("The control plane gave no {wanted}: {reason}"),
         });
     }
 
@@ -111,6 +158,11 @@ impl Gate {
             Some(address) => Err(AuthenticationError::Elsewhere { pod: pod.to_string(), address }),
         }
     }
+}
+
+/// By what refusals are counted.
+fn who(from: Option<IpAddr>) -> String {
+    from.map(|from| from.to_string()).unwrap_or_default()
 }
 
 /// The caller's address.

@@ -3,6 +3,9 @@
 //!
 //! Who changed an object is known from the API server's admission reviews; of what no webhook sees (pods,
 //! services, endpoints) it is not.
+//!
+//! A control plane that starts compares what is stored with what was in force last. What is older, or gone, tells
+//! that the store was put back: it takes force, since what is stored is what holds, but not quietly.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +20,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::index::{Published, Stored};
+use crate::index::{Published, Stored, is_reached};
 
 /// A generation and what led to it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -36,7 +39,7 @@ pub(crate) struct Entry {
 struct Changed {
     /// `KIND/NAMESPACE/NAME`.
     object: String,
-    /// `applied` or `deleted`.
+    /// `applied` or `deleted`; `put back` and `lost` for what was found at a start.
     action: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     resource_version: String,
@@ -53,6 +56,8 @@ struct Changed {
 pub(crate) struct History {
     entries: Arc<Mutex<VecDeque<Entry>>>,
     authors: Arc<Mutex<BTreeMap<Stored, String>>>,
+    /// What the start has found, until it is changed.
+    setbacks: Arc<Mutex<BTreeMap<String, String>>>,
     writer: mpsc::Sender<Entry>,
 }
 
@@ -69,7 +74,12 @@ impl History {
         let excess = entries.len().saturating_sub(KEPT);
         let entries = Arc::new(Mutex::new(entries.into_iter().skip(excess).collect()));
         let (writer, written) = mpsc::channel(QUEUE);
-        let history = Self { entries: Arc::clone(&entries), authors: Arc::default(), writer };
+        let history = Self {
+            entries: Arc::clone(&entries),
+            authors: Arc::default(),
+            setbacks: Arc::default(),
+            writer,
+        };
         (history, write(file, entries, written))
     }
 
@@ -90,9 +100,12 @@ impl History {
         let first = !before.missing.is_empty();
         let mut entry = entry(before, after, at);
         if first {
-            // What there was at the start has not changed.
-            entry.changes.clear();
+            // What there was at the start has not changed, unless the store has.
+            entry.changes = self.found_at_start(after);
         } else {
+            let mut setbacks = self.setbacks.lock();
+            entry.changes.iter().for_each(|changed| drop(setbacks.remove(&changed.object)));
+            drop(setbacks);
             let mut authors = self.authors.lock();
             for changed in &mut entry.changes {
                 changed.by = parsed(&changed.object).and_then(|at| authors.remove(&at));
@@ -104,6 +117,33 @@ impl History {
         }
     }
 
+    /// What is older than it was or gone since the control plane before this one, by object, with what that
+    /// means.
+    pub(crate) fn setbacks(&self) -> BTreeMap<String, String> {
+        self.setbacks.lock().clone()
+    }
+
+    /// The generation that came last, in whatever life of the control plane; 0 if none did.
+    pub(crate) fn last_generation(&self) -> u64 {
+        self.entries.lock().iter().map(|entry| entry.generation).max().unwrap_or_default()
+    }
+
+    /// Compares what is stored with what the entries say was in force, and remembers what went back.
+    fn found_at_start(&self, after: &Published) -> Vec<Changed> {
+        let mut setbacks = self.setbacks.lock();
+        let known = known(&self.entries.lock());
+        let back = known.into_iter().filter_map(|(object, known)| {
+            let seen = after.seen.get(&parsed(&object)?).map(|seen| &seen.resource_version);
+            let found = went_back(&known, seen)?;
+            tracing::warn!(object, found.meaning, "the store is not as it was");
+            setbacks.insert(object.clone(), found.meaning);
+            let (action, resource_version) = (found.action.to_owned(), seen.cloned());
+            let resource_version = resource_version.unwrap_or_default();
+            Some(Changed { object, action, resource_version, by: None, refused: None })
+        });
+        back.take(LONGEST).collect()
+    }
+
     /// The last generations, newest first.
     pub(crate) fn last(&self) -> Vec<Entry> {
         self.entries.lock().iter().rev().cloned().collect()
@@ -113,7 +153,7 @@ impl History {
 fn entry(before: &Published, after: &Published, at: Timestamp) -> Entry {
     let generation = after.snapshot.generation();
     let changed = |at: &Stored, action: &str| Changed {
-        object: format!("{}/{}/{}", at.kind, at.namespace, at.name),
+        object: at.to_string(),
         action: action.to_owned(),
         resource_version: String::new(),
         by: None,
@@ -133,7 +173,7 @@ fn entry(before: &Published, after: &Published, at: Timestamp) -> Entry {
         })
     });
     let gone = before.seen.keys().filter(|at| !after.seen.contains_key(at));
-    let mut changes: Vec<Changed> = applied.chain(gone.map(|at| changed(at, "deleted"))).collect();
+    let mut changes: Vec<Changed> = applied.chain(gone.map(|at| changed(at, DELETED))).collect();
     if before.snapshot.trust() != after.snapshot.trust() {
         let roots = Stored {
             kind: "TrustBundle".to_owned(),
@@ -145,6 +185,66 @@ fn entry(before: &Published, after: &Published, at: Timestamp) -> Entry {
     changes.truncate(LONGEST);
     let sidecars = after.changed_in.values().filter(|in_| **in_ == generation).count();
     Entry { generation, at, sidecars, changes }
+}
+
+/// What the history says of an object.
+#[derive(Debug, Default)]
+struct Known {
+    /// Its last version.
+    version: String,
+    is_deleted: bool,
+}
+
+/// Every object that the entries name, as the last of them left it.
+fn known(entries: &VecDeque<Entry>) -> BTreeMap<String, Known> {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for changed in entries.iter().flat_map(|entry| &entry.changes) {
+        let object = known.entry(changed.object.clone()).or_default();
+        object.is_deleted = matches!(changed.action.as_str(), DELETED | LOST);
+        if !changed.resource_version.is_empty() {
+            object.version.clone_from(&changed.resource_version);
+        }
+    }
+    known.retain(|object, known| {
+        parsed(object).is_some_and(|at| !is_fleeting(&at)) && !known.version.is_empty()
+    });
+    known
+}
+
+/// What a start has found of an object.
+struct Found {
+    action: &'static str,
+    meaning: String,
+}
+
+/// Whether an object is older than the history knows it, or gone.
+fn went_back(known: &Known, stored: Option<&String>) -> Option<Found> {
+    let Known { version, is_deleted } = known;
+    match stored {
+        None if *is_deleted => None,
+        None => Some(Found {
+            action: LOST,
+            meaning: format!(
+                "it was in force in version {version} and is not stored any more: the store was put back, or \
+                 the object was deleted while no control plane ran"
+            ),
+        }),
+        Some(stored) => {
+            let older = stored != version && is_reached(version, stored);
+            let again = *is_deleted && is_reached(version, stored);
+            let was = if *is_deleted {
+                "it was deleted".to_owned()
+            } else {
+                format!("version {version} was in force")
+            };
+            (older || again).then(|| Found {
+                action: PUT_BACK,
+                meaning: format!(
+                    "version {stored} is stored, and {was} before: the store was put back"
+                ),
+            })
+        }
+    }
 }
 
 fn is_fleeting(at: &Stored) -> bool {
@@ -202,6 +302,9 @@ fn replace(file: &PathBuf, text: &str) -> io::Result<()> {
     fs::rename(draft, file)
 }
 
+const DELETED: &str = "deleted";
+const LOST: &str = "lost";
+const PUT_BACK: &str = "put back";
 /// Generations that are kept.
 const KEPT: usize = 1000;
 /// Changes that are kept of a generation.
@@ -227,7 +330,7 @@ mod tests {
                 name: name.to_owned(),
             };
             let resource_version = (*version).to_owned();
-            (at, Seen { resource_version, refused: None, awaits_keys: false, without_keys: None })
+            (at, Seen { resource_version, ..Seen::default() })
         };
         Published {
             snapshot: Arc::new(Snapshot::new(&Objects::default(), generation)),
@@ -272,5 +375,44 @@ mod tests {
                 "Pod/shop/old deleted ?",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_put_back_is_taken_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("history.jsonl");
+        let policies = |all: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+            let named = |(name, version): &(&str, &'static str)| {
+                (format!("AuthorizationPolicy {name}"), *version)
+            };
+            all.iter().map(named).collect()
+        };
+        let mesh = |generation: u64, all: &[(&str, &'static str)]| {
+            let all = policies(all);
+            let all: Vec<(&str, &str)> = all.iter().map(|(at, it)| (at.as_str(), *it)).collect();
+            published(generation, &all)
+        };
+        let states = [
+            mesh(3, &[]),
+            mesh(4, &[("same", "5"), ("older", "6"), ("gone", "7"), ("back", "8")]),
+            mesh(5, &[("same", "5"), ("older", "9"), ("gone", "7")]),
+        ];
+        let (history, writing) = History::open(Some(file.clone()));
+        for pair in states.windows(2) {
+            history.record(&pair[0], &pair[1], Timestamp::UNIX_EPOCH);
+        }
+        drop(history);
+        timeout(Duration::from_secs(10), writing).await.unwrap();
+
+        let (again, _) = History::open(Some(file));
+        assert_eq!(again.last_generation(), 5);
+        let stored = mesh(6, &[("same", "5"), ("older", "6"), ("back", "8"), ("new", "4")]);
+        again.record(&Published::start(), &stored, Timestamp::UNIX_EPOCH);
+        let told: Vec<String> =
+            again.setbacks().into_iter().map(|(at, why)| format!("{at}: {why}")).collect();
+        insta::assert_snapshot!(told.join("\n"));
+        let repaired = mesh(7, &[("same", "5"), ("older", "10"), ("back", "8"), ("new", "4")]);
+        again.record(&stored, &repaired, Timestamp::UNIX_EPOCH);
+        assert!(!again.setbacks().contains_key("AuthorizationPolicy/shop/older"));
     }
 }

@@ -64,9 +64,17 @@ pub(crate) struct Stored {
     pub(crate) name: String,
 }
 
+impl fmt::Display for Stored {
+    /// `KIND/NAMESPACE/NAME`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
 /// What became of a stored object.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Seen {
+    pub(crate) uid: String,
     pub(crate) resource_version: String,
     /// Why this version is not in force, if it can't be used.
     pub(crate) refused: Option<String>,
@@ -267,7 +275,7 @@ impl Index {
         if source == Source::MeshConfig && !self.is_mesh_config(&at) {
             return;
         }
-        let resource_version = text(&object, "resourceVersion");
+        let (uid, resource_version) = (text(&object, "uid"), text(&object, "resourceVersion"));
         let refused = match source {
             Source::MeshConfig => match decode::mesh_config(&object) {
                 Ok(mesh) => {
@@ -294,12 +302,12 @@ impl Index {
         };
         if let Some(reason) = &refused {
             tracing::error!(
-                object = %format_args!("{}/{}/{}", at.kind, at.namespace, at.name),
+                object = %at,
                 reason,
                 "the object can't be used: its last good version stays in force, or what it is about denies"
             );
         }
-        let seen = Seen { resource_version, refused, awaits_keys: false, without_keys: None };
+        let seen = Seen { uid, resource_version, refused, awaits_keys: false, without_keys: None };
         self.seen.insert(at, seen);
     }
 

@@ -2,9 +2,18 @@
 //! (`pilot/pkg/xds/monitoring.go`, `security/pkg/server/ca/monitoring.go`).
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::{
+    certificates::{BAD_REQUEST, NOT_SIGNED, TOO_LONG},
+    gate::Wanted,
 };
 
 /// A number that only grows.
@@ -35,14 +44,26 @@ pub(crate) struct Metrics {
     pub(crate) failed_key_fetches: Counter,
     pub(crate) reports: Counter,
     pub(crate) refused_reports: Counter,
+    pub(crate) failed_own_renewals: Counter,
+    own_expiry: AtomicI64,
+    refusals: Mutex<BTreeMap<(Wanted, &'static str), u64>>,
     convergence: [Counter; BOUNDS.len()],
     convergence_count: Counter,
     convergence_micros: Counter,
 }
 
 /// What is measured when it is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Gauges {
+    pub(crate) now: Timestamp,
+    /// When the first of the trusted roots expires.
+    pub(crate) root_expiry: Option<Timestamp>,
+    /// When the authority that signs expires.
+    pub(crate) signer_expiry: Timestamp,
+    /// When the first certificate of a connected sidecar expires.
+    pub(crate) sidecar_expiry: Option<Timestamp>,
+    /// Connected sidecars that could not renew their certificate when they tried last.
+    pub(crate) not_renewed: usize,
     pub(crate) connected: usize,
     pub(crate) synced: usize,
     pub(crate) workloads: usize,
@@ -52,6 +73,16 @@ pub(crate) struct Gauges {
 }
 
 impl Metrics {
+    /// Somebody does not get what he wants, for one of a fixed set of reasons.
+    pub(crate) fn refused(&self, wanted: Wanted, reason: &'static str) {
+        *self.refusals.lock().entry((wanted, reason)).or_default() += 1;
+    }
+
+    /// The servers' own certificate is a new one.
+    pub(crate) fn own_certificate(&self, not_after: Timestamp) {
+        self.own_expiry.store(not_after.as_second(), Ordering::Relaxed);
+    }
+
     /// A sidecar has put a config in force this long after it was made.
     pub(crate) fn converged(&self, after: Duration) {
         let seconds = after.as_secs_f64();
@@ -116,12 +147,83 @@ impl Metrics {
             ),
             ("palisade_reports_total", "Reports of sidecars.", &self.reports),
             ("palisade_reports_refused_total", "Reports refused.", &self.refused_reports),
+            (
+                "palisade_control_certificate_renewal_failures_total",
+                "Failed attempts to renew the control plane's own certificate.",
+                &self.failed_own_renewals,
+            ),
         ] {
             family(&mut out, name, "counter", help);
             line(&mut out, name, "", counter.value());
         }
+        self.render_refusals(&mut out);
+        self.render_expiries(&mut out, gauges);
         self.render_convergence(&mut out);
         out
+    }
+
+    /// Everybody who was refused by reason, and Istio's two counters of some of them.
+    fn render_refusals(&self, out: &mut String) {
+        let refusals = self.refusals.lock();
+        let name = "palisade_callers_refused_total";
+        family(out, name, "counter", "Callers who did not get what they wanted.");
+        for ((wanted, reason), count) in &*refusals {
+            let labels = format!("{{wanted=\"{}\",reason=\"{reason}\"}}", wanted.as_str());
+            line(out, name, &labels, count);
+        }
+        let of = |reason| refusals.get(&(Wanted::Certificate, reason)).copied().unwrap_or_default();
+        let name = "citadel_server_csr_parsing_err_count";
+        family(out, name, "counter", "Signing requests that could not be read.");
+        line(out, name, "", of(BAD_REQUEST));
+        let name = "citadel_server_csr_sign_err_count";
+        family(
+            out,
+            name,
+            "counter",
+            "Signing requests that were not signed, with Istio's reasons.",
+        );
+        for (error, reason) in [("CERT_GEN_ERROR", NOT_SIGNED), ("TTL_ERROR", TOO_LONG)] {
+            line(out, name, &format!("{{error=\"{error}\"}}"), of(reason));
+        }
+    }
+
+    /// When what expires, in seconds of Unix time, and Istio's two also in seconds from now.
+    fn render_expiries(&self, out: &mut String, gauges: Gauges) {
+        let at = |time: Option<Timestamp>| time.map(Timestamp::as_second).unwrap_or_default();
+        let left = |time: Option<Timestamp>| at(time) - gauges.now.as_second();
+        let (root, signer) = (gauges.root_expiry, Some(gauges.signer_expiry));
+        for (name, help, value) in [
+            (
+                "citadel_server_root_cert_expiry_timestamp",
+                "When the first of the trusted roots expires.",
+                at(root),
+            ),
+            ("citadel_server_root_cert_expiry_seconds", "The same from now.", left(root)),
+            (
+                "citadel_server_cert_chain_expiry_timestamp",
+                "When the authority that signs expires.",
+                at(signer),
+            ),
+            ("citadel_server_cert_chain_expiry_seconds", "The same from now.", left(signer)),
+            (
+                "palisade_control_certificate_expiry_timestamp_seconds",
+                "When the control plane's own certificate expires.",
+                self.own_expiry.load(Ordering::Relaxed),
+            ),
+            (
+                "palisade_sidecars_certificate_expiry_timestamp_seconds",
+                "When the first certificate of a connected sidecar expires; 0 without one.",
+                at(gauges.sidecar_expiry),
+            ),
+            (
+                "palisade_sidecars_not_renewed",
+                "Connected sidecars whose last attempt to renew their certificate failed.",
+                i64::try_from(gauges.not_renewed).unwrap_or(i64::MAX),
+            ),
+        ] {
+            family(out, name, "gauge", help);
+            line(out, name, "", value);
+        }
     }
 
     fn render_convergence(&self, out: &mut String) {
@@ -159,9 +261,18 @@ mod tests {
     fn prometheus_reads_what_was_counted() {
         let metrics = Metrics::default();
         metrics.pushes.add(3);
+        metrics.refused(Wanted::Certificate, TOO_LONG);
+        metrics.refused(Wanted::Configuration, "no_token");
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        metrics.own_certificate(at(2_000_500));
         metrics.converged(Duration::from_millis(30));
         metrics.converged(Duration::from_secs(9));
         let gauges = Gauges {
+            now: at(1_000_000),
+            root_expiry: Some(at(3_000_000)),
+            signer_expiry: at(2_000_000),
+            sidecar_expiry: Some(at(1_000_060)),
+            not_renewed: 1,
             connected: 2,
             synced: 1,
             workloads: 3,

@@ -115,7 +115,16 @@ async fn on_metrics(State(monitoring): State<Monitoring>) -> String {
     let sidecars = monitoring.fleet.status(&published);
     let mut process = Exposition::default();
     write_process(&mut process);
+    let authorities = monitoring.ca.now();
+    let connected = || sidecars.iter().filter(|it| it.connected);
+    let credentials = || connected().filter_map(|it| it.credential.as_ref());
+    let expiry = credentials().filter(|it| !it.serial.is_empty()).map(|it| it.not_after).min();
     let own = monitoring.metrics.render(Gauges {
+        now: Timestamp::now(),
+        root_expiry: authorities.bundle().first_expiry(),
+        signer_expiry: authorities.own.authority.facts().not_after,
+        sidecar_expiry: expiry.and_then(|at| Timestamp::from_second(at).ok()),
+        not_renewed: credentials().filter(|it| !it.error.is_empty()).count(),
         connected: monitoring.fleet.connected(),
         synced: sidecars.iter().filter(|it| it.is_synced()).count(),
         workloads: published.changed_in.len(),
@@ -165,6 +174,8 @@ fn syncz(sidecar: &SidecarStatus, generation: u64) -> Value {
         "acked_at": sidecar.acknowledged_at.map(|at| at.to_string()),
         "config_hash": sidecar.hash,
         "certificate": sidecar.credential.as_ref().map(certificate),
+        "clock_ahead_seconds": sidecar.ahead.map(|ahead| ahead.as_secs_f64()),
+        "unusable": sidecar.unusable,
     });
     for resource in ["cluster", "listener", "route", "endpoint"] {
         entry[format!("{resource}_sent")] = json!(sent);
@@ -190,20 +201,19 @@ async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {
     let objects: serde_json::Map<String, Value> = published
         .seen
         .iter()
-        .map(|(at, seen)| {
-            (format!("{}/{}/{}", at.kind, at.namespace, at.name), json!(seen.resource_version))
-        })
+        .map(|(at, seen)| (at.to_string(), json!(seen.resource_version)))
         .collect();
-    let troubles: serde_json::Map<String, Value> = published
-        .seen
-        .iter()
-        .filter_map(|(at, seen)| {
-            let trouble = seen.refused.as_ref().or(seen.without_keys.as_ref())?;
-            Some((format!("{}/{}/{}", at.kind, at.namespace, at.name), json!(trouble)))
-        })
-        .collect();
-    let generation = published.snapshot.generation();
-    Json(json!({"generation": generation, "objects": objects, "troubles": troubles}))
+    let mut troubles = monitoring.history.setbacks();
+    troubles.extend(published.seen.iter().filter_map(|(at, seen)| {
+        let trouble = seen.refused.as_ref().or(seen.without_keys.as_ref())?;
+        Some((at.to_string(), trouble.clone()))
+    }));
+    Json(json!({
+        "generation": published.snapshot.generation(),
+        "objects": objects,
+        "troubles": troubles,
+        "foreign": monitoring.fleet.foreign(&published),
+    }))
 }
 
 async fn on_history(State(monitoring): State<Monitoring>) -> Json<Vec<Entry>> {
@@ -293,6 +303,8 @@ struct InForce {
     without_keys: Option<String>,
     synced: usize,
     total: usize,
+    /// Pods with a sidecar of somebody else, which are not waited for.
+    foreign: Vec<String>,
     /// At most [`MAX_PENDING`].
     pending: Vec<Pending>,
 }
@@ -316,7 +328,10 @@ async fn on_in_force(
     loop {
         let now = Arc::clone(&published.borrow_and_update());
         answers.borrow_and_update();
-        let answer = in_force(&awaited, &now, &monitoring.fleet.status(&now));
+        let answer = InForce {
+            foreign: monitoring.fleet.foreign(&now),
+            ..in_force(&awaited, &now, &monitoring.fleet.status(&now))
+        };
         let something = async {
             tokio::select! { it = published.changed() => it, it = answers.changed() => it }
         };
@@ -350,6 +365,7 @@ fn in_force(awaited: &Awaited, published: &Published, sidecars: &[SidecarStatus]
         without_keys: known.and_then(|known| known.without_keys.clone()),
         synced: sidecars.len() - waiting.len(),
         total: sidecars.len(),
+        foreign: Vec::new(),
         pending: waiting
             .into_iter()
             .take(MAX_PENDING)

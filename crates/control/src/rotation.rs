@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use palisade_pki::{AuthorityFiles, CertificateFacts, TrustBundle, fingerprint_text};
+use palisade_pki::{AuthorityFiles, CertificateDer, CertificateFacts, fingerprint_text};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -26,8 +26,12 @@ pub(crate) struct CaStatus {
     signer: Certificate,
     /// The roots that are trusted.
     roots: Vec<Certificate>,
+    /// SHA-256 of all of them, as sidecars tell it.
+    roots_fingerprint: String,
     confirmed: usize,
     total: usize,
+    /// Pods with a sidecar of somebody else, which follow the roots in their own way.
+    foreign: Vec<String>,
     /// Who has not confirmed that.
     waiting: Vec<Waiting>,
 }
@@ -153,43 +157,34 @@ fn status(monitoring: &Monitoring) -> CaStatus {
         who: who.to_owned(),
         reason: "the roots are not written yet".to_owned(),
     });
-    let signer = TrustBundle::from_pem(&authorities.own.authority.chain_pem());
-    let certificates =
-        |bundle: &TrustBundle| bundle.roots().iter().filter_map(certificate).collect();
-    let signers: Vec<Certificate> = signer.as_ref().map(certificates).unwrap_or_default();
+    let authority = &authorities.own.authority;
+    let roots = authorities.bundle();
     CaStatus {
         step: authorities.rotation.step().unwrap_or("settled"),
-        signer: signers.into_iter().next().unwrap_or_else(Certificate::unreadable),
-        roots: certificates(&authorities.bundle()),
+        signer: certificate(authority.facts(), authority.fingerprint()),
+        roots: roots.roots().iter().filter_map(root).collect(),
+        roots_fingerprint: roots.fingerprint(),
         confirmed,
         total: sidecars.len(),
+        foreign: monitoring.fleet.foreign(&published),
         waiting: silent.chain(waiting).collect(),
     }
 }
 
-fn certificate(der: &palisade_pki::CertificateDer<'static>) -> Option<Certificate> {
+fn root(der: &CertificateDer<'static>) -> Option<Certificate> {
     let facts = CertificateFacts::from_der(der).ok()?;
-    let names = facts.organizations.iter().map(|it| format!("O={it}"));
-    let names = names.chain(facts.common_names.iter().map(|it| format!("CN={it}")));
-    Some(Certificate {
-        subject: names.collect::<Vec<_>>().join(", "),
-        serial: facts.serial,
-        not_before: facts.not_before.to_string(),
-        not_after: facts.not_after.to_string(),
-        fingerprint: fingerprint_text(der),
-    })
+    Some(certificate(&facts, fingerprint_text(der)))
 }
 
-impl Certificate {
-    /// What can't happen: it signs.
-    fn unreadable() -> Self {
-        Self {
-            subject: String::new(),
-            serial: String::new(),
-            not_before: String::new(),
-            not_after: String::new(),
-            fingerprint: String::new(),
-        }
+fn certificate(facts: &CertificateFacts, fingerprint: String) -> Certificate {
+    let names = facts.organizations.iter().map(|it| format!("O={it}"));
+    let names = names.chain(facts.common_names.iter().map(|it| format!("CN={it}")));
+    Certificate {
+        subject: names.collect::<Vec<_>>().join(", "),
+        serial: facts.serial.clone(),
+        not_before: facts.not_before.to_string(),
+        not_after: facts.not_after.to_string(),
+        fingerprint,
     }
 }
 

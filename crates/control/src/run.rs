@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use palisade_pki::{DEFAULT_LIFETIME, IssueError};
+use palisade_pki::{Credential, DEFAULT_LIFETIME, IssueError};
 use palisade_tls::{HttpsAcceptor, HttpsError};
 use palisade_wire::{
     ca::IstioCertificateServiceServer, config::ConfigServiceServer,
@@ -151,19 +151,25 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     let webhooks = listen(options.listen_ip, options.webhook_port).await?;
     let monitoring = listen(options.listen_ip, options.monitoring_port).await?;
     let addresses = Addresses { grpc: grpc.1, webhooks: webhooks.1, monitoring: monitoring.1 };
-    let acceptor = Arc::new(acceptor(&ca.now(), &options)?);
-
     let tasks = TaskTracker::new();
     let metrics = Arc::new(Metrics::default());
+    let acceptor = Arc::new(acceptor(&ca.now(), &options, &metrics)?);
     let fleet = Arc::new(Fleet::default());
+    let (events, warnings) = Events::new();
     let (history, writing) = History::open(options.history.clone());
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(writing));
-    let Running { feed, published, wanted } =
-        index::start(&client, &options.namespace, ca.changes(), &history, &tasks, &shutdown);
+    let Running { feed, published, wanted } = index::start(
+        &client,
+        &options.namespace,
+        ca.changes(),
+        &history,
+        &events,
+        &tasks,
+        &shutdown,
+    );
     let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
-    let (events, warnings) = Events::new();
     let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
     let certificates = Certificates::new(
         ca.changes(),
@@ -211,7 +217,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             router: Monitoring {
                 fleet,
                 published,
-                metrics,
+                metrics: Arc::clone(&metrics),
                 telemetry: feed_of_reports,
                 history: history.clone(),
                 feed: feed_of_batches,
@@ -236,7 +242,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         Arc::clone(&ca),
         service_at,
     ))));
-    tasks.spawn(until(Box::pin(renew(ca, acceptor, options))));
+    tasks.spawn(until(Box::pin(renew(ca, acceptor, options, metrics))));
     tracing::info!(grpc = %addresses.grpc, webhooks = %addresses.webhooks, monitoring = %addresses.monitoring, "control plane started");
 
     shutdown.cancelled().await;
@@ -289,15 +295,19 @@ fn template(options: &ControlOptions) -> Template {
 fn acceptor(
     authorities: &Authorities,
     options: &ControlOptions,
+    metrics: &Metrics,
 ) -> Result<HttpsAcceptor, RunError> {
-    let (certificate, key) = server_certificate(authorities, options)?;
-    Ok(HttpsAcceptor::new(&certificate, &key, None, &["h2", "http/1.1"])?)
+    let own = server_certificate(authorities, options)?;
+    let protocols = ["h2", "http/1.1"];
+    let acceptor = HttpsAcceptor::new(&own.certificate_pem, &own.key_pem, None, &protocols)?;
+    metrics.own_certificate(own.facts.not_after);
+    Ok(acceptor)
 }
 
 fn server_certificate(
     authorities: &Authorities,
     options: &ControlOptions,
-) -> Result<(String, String), IssueError> {
+) -> Result<Credential, IssueError> {
     let namespace = &options.namespace;
     let names = [
         format!("{SERVICE}.{namespace}.svc"),
@@ -308,26 +318,39 @@ fn server_certificate(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let addresses = [options.listen_ip];
     let authority = &authorities.own.authority;
-    let credential =
-        authority.server_credential(&names, &addresses, SERVER_LIFETIME, Timestamp::now())?;
-    Ok((credential.certificate_pem, credential.key_pem.to_string()))
+    authority.server_credential(&names, &addresses, SERVER_LIFETIME, Timestamp::now())
 }
 
 /// Renews the servers' own certificate at half its life, and when another authority signs, for ever.
-async fn renew(ca: Arc<Ca>, acceptor: Arc<HttpsAcceptor>, options: ControlOptions) {
+async fn renew(
+    ca: Arc<Ca>,
+    acceptor: Arc<HttpsAcceptor>,
+    options: ControlOptions,
+    metrics: Arc<Metrics>,
+) {
     let mut authorities = ca.changes();
+    let mut wait = SERVER_LIFETIME / 2;
     loop {
         tokio::select! {
-            () = sleep(SERVER_LIFETIME / 2) => {}
+            () = sleep(wait) => {}
             Ok(()) = authorities.changed() => {}
         }
         let now = Arc::clone(&authorities.borrow_and_update());
-        let renewed = server_certificate(&now, &options)
-            .map_err(RunError::from)
-            .and_then(|(certificate, key)| Ok(acceptor.reload(&certificate, &key)?));
-        if let Err(error) = renewed {
-            tracing::error!(%error, "the control plane's own certificate is not renewed");
-        }
+        let renewed = server_certificate(&now, &options).map_err(RunError::from).and_then(|own| {
+            acceptor.reload(&own.certificate_pem, &own.key_pem)?;
+            Ok(own.facts.not_after)
+        });
+        wait = match renewed {
+            Ok(not_after) => {
+                metrics.own_certificate(not_after);
+                SERVER_LIFETIME / 2
+            }
+            Err(error) => {
+                metrics.failed_own_renewals.add(1);
+                tracing::error!(%error, "the control plane's own certificate is not renewed");
+                TRY_AGAIN
+            }
+        };
     }
 }
 
@@ -336,4 +359,6 @@ const MAX_GRPC_MESSAGE: usize = 64 << 10;
 /// What a sidecar says at once is bounded there.
 const MAX_REPORT: usize = 4 << 20;
 const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How soon a certificate that could not be renewed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_STOP: Duration = Duration::from_secs(5);

@@ -110,6 +110,8 @@ const MAX_HEADERS: u32 = 64 << 10;
 /// Pause after a failed accept, such as for a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a silent client is tested, and how long its answer may take: a sidecar that is cut off is known to
+/// be within ten seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     authenticate::Caller,
     fleet::{Connection, Fleet},
-    gate::Gate,
+    gate::{Gate, Wanted},
     index::{Feed, Published},
     metrics::Metrics,
 };
@@ -47,7 +47,7 @@ impl ConfigService for Streams {
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let caller = self.gate.caller(&request, "configuration").await?;
+        let caller = self.gate.caller(&request, Wanted::Configuration).await?;
         let (send, configs) = mpsc::channel(1);
         let streams = self.clone();
         let shutdown = self.shutdown.clone();

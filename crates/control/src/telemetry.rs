@@ -20,7 +20,11 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{gate::Gate, index::Published, metrics::Metrics};
+use crate::{
+    gate::{Gate, Wanted},
+    index::Published,
+    metrics::Metrics,
+};
 
 /// The service that takes reports; cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ impl TelemetryService for Telemetry {
         &self,
         request: Request<Streaming<Batch>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
-        let caller = self.gate.caller(&request, "ear to reports").await?;
+        let caller = self.gate.caller(&request, Wanted::Reports).await?;
         let pod = caller.pod.ok_or_else(|| {
             Status::permission_denied("the token is bound to no pod: use a projected token")
         })?;

@@ -55,14 +55,14 @@ impl Control {
         for teller in [Teller::ConfigMaps, Teller::Webhooks] {
             ca.told(teller, &ca.now().bundle().to_pem());
         }
+        let (events, warnings) = Events::new();
         let (history, writing) = History::open(None);
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(writing));
         let Running { feed, published, .. } =
-            unwatched("istio-system", ca.changes(), &history, &tasks, &shutdown);
+            unwatched("istio-system", ca.changes(), &history, &events, &tasks, &shutdown);
         let metrics = Arc::new(Metrics::default());
         let fleet = Arc::new(Fleet::default());
         let authenticator = Authenticator::Function(Arc::new(review));
-        let (events, warnings) = Events::new();
         let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
         let certificates = Certificates::new(
             ca.changes(),
@@ -176,7 +176,10 @@ fn pod(name: &str, account: &str) -> Value {
             "name": name, "namespace": "shop", "resourceVersion": "1",
             "labels": {"app": name, "security.istio.io/tlsMode": "istio"},
         },
-        "spec": {"containers": [], "serviceAccountName": account},
+        "spec": {
+            "initContainers": [{"name": "istio-proxy"}], "containers": [],
+            "serviceAccountName": account,
+        },
         "status": {"phase": "Running", "podIP": "127.0.0.1"},
     })
 }

@@ -153,6 +153,8 @@ pub struct PodSpec {
 pub struct Container {
     /// Name.
     pub name: String,
+    /// Its image.
+    pub image: String,
     /// Declared ports.
     pub ports: Vec<ContainerPort>,
 }

@@ -46,7 +46,9 @@ struct Part {
     inbound: Arc<Inbound>,
     outbound: Arc<Outbound>,
     /// Whether the sidecar should be running by now.
-    expected: bool,
+    settled: bool,
+    /// Whether the sidecar is one of ours.
+    ours: bool,
 }
 
 impl Snapshot {
@@ -73,7 +75,8 @@ impl Snapshot {
                     workload: Arc::new(workload::workload(pod, &mesh)?),
                     inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),
                     outbound: Arc::clone(outbound),
-                    expected: workload::is_settled(pod),
+                    settled: workload::is_settled(pod),
+                    ours: workload::has_our_sidecar(pod),
                 };
                 Some((WorkloadRef::new(namespace, &pod.metadata.name), part))
             })
@@ -111,10 +114,22 @@ impl Snapshot {
         self.workloads.contains_key(workload)
     }
 
-    /// Whether a pod's sidecar should be connected: the pod has started and is not on its way out.
+    /// Whether a pod's sidecar should be connected: it is ours, the pod has started and is not on its way out.
     #[must_use]
     pub fn expects(&self, workload: &WorkloadRef) -> bool {
-        self.workloads.get(workload).is_some_and(|part| part.expected)
+        self.workloads.get(workload).is_some_and(|part| part.settled && part.ours)
+    }
+
+    /// Running pods that take part in the mesh with a sidecar that is not ours, such as an Envoy of Istio's.
+    pub fn foreign(&self) -> impl Iterator<Item = &WorkloadRef> {
+        let foreign = self.workloads.iter().filter(|(_, part)| part.settled && !part.ours);
+        foreign.map(|(workload, _)| workload)
+    }
+
+    /// The objects that can't be used and for which a workload denies everything (`KIND/NAMESPACE/NAME`).
+    #[must_use]
+    pub fn unusable(&self, workload: &WorkloadRef) -> &[String] {
+        self.workloads.get(workload).map_or(&[], |part| &part.inbound.unusable)
     }
 
     /// What the sidecar of a pod is told; none for a pod that is unknown or has no sidecar.

@@ -1,5 +1,6 @@
 //! The roots that a workload trusts. Several at a time while a root is being replaced.
 
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
@@ -77,6 +78,13 @@ impl TrustBundle {
         let mut each: Vec<String> = self.roots.iter().map(fingerprint_text).collect();
         each.sort();
         sha256_text(each.concat().as_bytes())
+    }
+
+    /// When the first of the roots expires.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        let facts = self.roots.iter().filter_map(|root| CertificateFacts::from_der(root).ok());
+        facts.map(|facts| facts.not_after).min()
     }
 
     /// The roots as one PEM text.

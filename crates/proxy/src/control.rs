@@ -28,9 +28,12 @@ mod certificates;
 mod configs;
 mod reports;
 
+/// How long a connection may take, TLS included: a control plane that hangs still accepts.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often a silent connection is tested, and how long the answer may take.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the control plane could not be reached or asked.
 #[derive(Debug, Error)]
@@ -62,6 +65,7 @@ async fn connect(control: &ControlPlane, shared: &Shared) -> Result<Channel, Con
     let address = control.address.clone();
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|source| ControlError::Address { address: address.clone(), source })?
+        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);

@@ -60,8 +60,8 @@ async fn nobody_gets_a_certificate_for_somebody_else_or_for_too_long() {
 }
 
 #[tokio::test]
-async fn one_pod_cannot_ask_for_ever() {
-    let control = Control::start(PODS).await;
+async fn one_pod_cannot_ask_for_ever_nor_fill_the_log() {
+    let mut control = Control::start(PODS).await;
     let mut client = IstioCertificateServiceClient::new(control.grpc.clone());
     let request = request(OWN, 0);
     let mut codes = Vec::new();
@@ -70,7 +70,16 @@ async fn one_pod_cannot_ask_for_ever() {
         codes.extend(answer.err().map(|status| status.code()));
     }
     assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
-    assert!(client.create_certificate(from("web", "web-2", request)).await.is_ok());
+    assert!(client.create_certificate(from("web", "web-2", request.clone())).await.is_ok());
+    for _ in 0..60 {
+        let answer = client.create_certificate(from("web", "web-1", request.clone())).await;
+        assert_eq!(answer.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    let mut told = 0;
+    while control.warnings.try_recv().is_ok() {
+        told += 1;
+    }
+    assert!((1..30).contains(&told), "{told} refusals were told");
 }
 
 #[tokio::test]
@@ -89,7 +98,7 @@ async fn a_token_is_good_only_at_its_pods_address_and_the_pod_that_tried_is_told
     let status = client.create_certificate(from("db", "db-1", stolen.clone())).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "token refused"));
     let told = control.warnings.recv().await.unwrap();
-    assert_eq!((told.namespace.as_str(), told.pod.as_str()), ("shop", "web-1"));
+    assert_eq!((told.namespace.as_str(), told.name.as_str()), ("shop", "web-1"));
     let reason = "the token is bound to pod `db-1.shop` at 10.0.0.9, and came from elsewhere";
     assert!(told.message.ends_with(reason), "{}", told.message);
     // Who keeps trying is not even looked at.

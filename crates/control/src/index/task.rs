@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Client;
-use palisade_model::{KeySource, Trust};
+use palisade_model::{KeySource, Kind, Trust};
+use palisade_types::WorkloadRef;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
@@ -16,6 +17,7 @@ use super::{Index, Published, Source, Stored};
 use crate::{
     batch::Batches,
     ca::Authorities,
+    events::{Events, Warning},
     history::History,
     keys::{Fetched, Wanted},
     kinds,
@@ -53,10 +55,11 @@ pub(crate) fn start(
     control_namespace: &str,
     authorities: watch::Receiver<Arc<Authorities>>,
     history: &History,
+    events: &Events,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> Running {
-    let running = unwatched(control_namespace, authorities, history, tasks, shutdown);
+    let running = unwatched(control_namespace, authorities, history, events, tasks, shutdown);
     for source in Source::all() {
         let (resource, scope) = match source {
             Source::Objects(kind) => (kinds::of(kind), Scope::default()),
@@ -83,6 +86,7 @@ pub(crate) fn unwatched(
     control_namespace: &str,
     mut authorities: watch::Receiver<Arc<Authorities>>,
     history: &History,
+    events: &Events,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> Running {
@@ -91,6 +95,7 @@ pub(crate) fn unwatched(
     let (want, wanted) = watch::channel(Wanted::default());
     let mut index = Index::new(control_namespace);
     index.trust(authorities.borrow_and_update().trust());
+    index.at_least(history.last_generation());
     let roots = feed.clone();
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
         while authorities.changed().await.is_ok() {
@@ -100,7 +105,8 @@ pub(crate) fn unwatched(
             }
         }
     }));
-    let owner = Owner { index, batches: Batches::default(), history: history.clone() };
+    let (history, events) = (history.clone(), events.clone());
+    let owner = Owner { index, batches: Batches::default(), history, events };
     tasks.spawn(
         shutdown.clone().run_until_cancelled_owned(own(owner, changes, publish, want, PATIENCE)),
     );
@@ -113,6 +119,7 @@ struct Owner {
     index: Index,
     batches: Batches,
     history: History,
+    events: Events,
 }
 
 /// Publishes once changes pause for [`QUIET`], and at least every [`LONGEST`] while they don't; nothing while a
@@ -151,10 +158,37 @@ async fn own(
         if let Some(published) = held_until.is_none().then(|| index.publish()).flatten() {
             tracing::debug!(generation = published.snapshot.generation(), "published");
             owner.history.record(&before, &published, Timestamp::now());
+            tell_of_unusable(&owner.events, &before, &published);
             publish.send_replace(published);
         }
         let still = index.waits_for_keys();
         waits_until = still.then(|| waits_until.unwrap_or_else(|| Instant::now() + patience));
+    }
+}
+
+/// An event for each object that can't be used since now, with what that means.
+fn tell_of_unusable(events: &Events, before: &Published, after: &Published) {
+    for (at, seen) in &after.seen {
+        let Some(reason) = &seen.refused else { continue };
+        if before.seen.get(at).is_some_and(|known| known.refused.as_ref() == Some(reason)) {
+            continue;
+        }
+        let object = at.to_string();
+        let denies = |at: &&WorkloadRef| after.snapshot.unusable(at).contains(&object);
+        let denying = after.snapshot.workloads().filter(denies).count();
+        let meaning = match denying {
+            0 => "what was in force before it stays".to_owned(),
+            1 => "no version before it was good, so 1 workload denies everything".to_owned(),
+            _ => format!("no version before it was good, so {denying} workloads deny everything"),
+        };
+        events.warn(Warning {
+            kind: at.kind.parse::<Kind>().map_or_else(|_| kinds::config_maps(), kinds::of),
+            namespace: at.namespace.clone(),
+            name: at.name.clone(),
+            uid: seen.uid.clone(),
+            reason: "NotInForce",
+            message: format!("This version can't be used ({meaning}): {reason}"),
+        });
     }
 }
 
@@ -196,7 +230,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests {
-    use palisade_model::Kind;
     use serde_json::json;
 
     use super::*;
@@ -212,6 +245,7 @@ mod tests {
                 index: Index::new("istio-system"),
                 batches: Batches::default(),
                 history: History::open(None).0,
+                events: Events::new().0,
             };
             let mut task = tokio::task::JoinSet::new();
             task.spawn(own(owner, changes, publish, want, patience));

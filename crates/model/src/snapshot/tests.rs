@@ -321,3 +321,26 @@ fn a_config_survives_the_wire() {
     assert_eq!(serde_json::from_slice::<ProxyConfig>(&bytes).unwrap(), config);
     assert_eq!(config.inbound.mtls.default, MtlsMode::Strict);
 }
+
+#[test]
+fn a_sidecar_of_somebody_else_is_not_expected_but_named() {
+    let sidecar = |name: &str, container: &str, image: &str| {
+        let mut pod = pod("shop", name, json!({"app": name}), "10.0.0.1", true);
+        pod["spec"]["initContainers"] = json!([{"name": container, "image": image}]);
+        pod["status"]["phase"] = json!("Running");
+        pod
+    };
+    let snapshot = Snapshot::new(
+        &objects(vec![
+            sidecar("ours", "istio-proxy", "palisade.dev/proxy:0.1.0"),
+            sidecar("mirrored", "istio-proxy", "registry.example:5000/mesh/sidecar@sha256:00"),
+            sidecar("istios", "istio-proxy", "docker.io/istio/proxyv2:1.24.0"),
+            sidecar("envoy", "envoy", "envoyproxy/envoy:v1.32.0"),
+        ]),
+        1,
+    );
+    let foreign: Vec<&str> = snapshot.foreign().map(|at| at.name.as_str()).collect();
+    assert_eq!(foreign, ["envoy", "istios"]);
+    let expected = snapshot.workloads().filter(|at| snapshot.expects(at));
+    assert_eq!(expected.map(|at| at.name.as_str()).collect::<Vec<_>>(), ["mirrored", "ours"]);
+}

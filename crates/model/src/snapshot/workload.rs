@@ -7,6 +7,8 @@ use palisade_types::{Mesh, SpiffeId};
 
 use crate::{Metadata, Peer, Workload};
 
+/// Name of the container that the injector adds.
+const SIDECAR: &str = "istio-proxy";
 /// Label that the injector sets on pods that accept mTLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
 /// Annotation in which the injector says what it did.
@@ -17,6 +19,20 @@ const STATUS: &str = "sidecar.istio.io/status";
 pub fn has_sidecar(pod: &Pod) -> bool {
     pod.metadata.labels.get(TLS_MODE).is_some_and(|mode| mode == "istio")
         || pod.metadata.annotations.contains_key(STATUS)
+}
+
+/// Whether a pod's sidecar is one of ours: a container of the injector's name that does not run Istio's image.
+/// Who is taken for ours though he is not is waited for, and named; the other error would let a rotation of roots
+/// cut off who has not followed.
+pub(super) fn has_our_sidecar(pod: &Pod) -> bool {
+    let mut containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    containers.any(|container| container.name == SIDECAR && !is_istios(&container.image))
+}
+
+/// Whether an image is that of Istio's sidecar, from whatever registry.
+fn is_istios(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split([':', '@']).next() == Some("proxyv2")
 }
 
 /// A pod's names in telemetry.

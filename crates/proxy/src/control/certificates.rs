@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 
 /// How often the clock is looked at while waiting for the time to renew: it may be set.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Certificates are never asked for more often.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);

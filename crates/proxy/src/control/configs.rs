@@ -3,12 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use palisade_model::ProxyConfig;
 use palisade_wire::config::{
     Acknowledge, ClientMessage, Config, ConfigServiceClient, Credential, Message, Subscribe,
 };
 use thiserror::Error;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::{error, info, warn};
@@ -22,6 +26,9 @@ use crate::{
 
 /// Longest wait between attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How often the control plane is told of the certificate and the clock.
+const TELL: Duration = Duration::from_secs(5);
 
 /// Largest configuration that is read.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -85,6 +92,9 @@ async fn receive(
     let mut configs = client.stream(request).await?.into_inner();
     let mut generations = shared.credentials.changes();
     let mut renewal = shared.renewal();
+    let mut again = interval(TELL);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    again.reset();
     loop {
         let told = message(Message::Credential(credential(shared)));
         let _ = answers.send(told).await;
@@ -99,6 +109,7 @@ async fn receive(
                 }
                 _ = generations.changed() => break,
                 _ = renewal.changed() => break,
+                _ = again.tick() => break,
             }
         }
     }
@@ -107,8 +118,9 @@ async fn receive(
 /// What the control plane is told of our certificate.
 fn credential(shared: &Shared) -> Credential {
     let error = shared.renewal().borrow().clone().unwrap_or_default();
+    let clock = Timestamp::now().as_millisecond();
     let Some(generation) = shared.credentials.load() else {
-        return Credential { error, ..Credential::default() };
+        return Credential { error, clock, ..Credential::default() };
     };
     let svid = generation.svid();
     Credential {
@@ -118,6 +130,7 @@ fn credential(shared: &Shared) -> Credential {
         issuer: svid.issuer.clone(),
         roots: generation.bundle().fingerprint(),
         error,
+        clock,
     }
 }
 
