@@ -103,9 +103,9 @@ pub enum Command {
     /// Print a link that logs in to the console, once
     #[command(after_help = CONSOLE_EXAMPLES)]
     Console(ConsoleArgs),
-    /// Check whether this machine can run a mesh
+    /// Check whether this machine can run a mesh, or with --mesh whether the one that runs is well
     #[command(after_help = DOCTOR_EXAMPLES)]
-    Doctor(OutputArgs),
+    Doctor(DoctorArgs),
     /// Print the path of the kubeconfig of the mesh of this machine
     #[command(after_help = "Example:\n  export KUBECONFIG=$(palisade kubeconfig)")]
     Kubeconfig,
@@ -204,6 +204,17 @@ pub struct ConsoleArgs {
 /// Output format of a listing.
 #[derive(Args, Clone, Debug)]
 pub struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Check the mesh that runs instead of the machine
+    #[arg(long)]
+    pub mesh: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
@@ -434,11 +445,16 @@ Examples:
 const DOCTOR_EXAMPLES: &str = "\
 Tries out what `up` needs, in a sandbox that ends at once; changes nothing.
 
+With --mesh, asks the mesh that runs: whether API and control plane answer, every sidecar is connected, enforces
+what is stored and is of one version, certificates live and are renewed, roots are the same everywhere, and clocks
+agree. (`palisade check` is about manifests.)
+
 Examples:
   palisade doctor
-  palisade doctor -o json | jq '.checks[] | select(.result != \"success\")'
+  palisade doctor --mesh
+  palisade doctor --mesh -o json | jq '.checks[] | select(.result != \"success\")'
 
-Exit codes: 0 a mesh can run here, 1 it can't.";
+Exit codes: 0 a mesh can run here, or all is well with it; 1 a check failed.";
 
 const CONSOLE_EXAMPLES: &str = "\
 The console shows who talks to whom, what was refused and why, and what policies mean. It listens on

@@ -6,6 +6,7 @@ mod check;
 mod console;
 mod delete;
 mod describe;
+mod doctor;
 mod down;
 mod exec;
 mod explain;
@@ -16,6 +17,7 @@ mod prometheus_config;
 mod proxy_config;
 mod proxy_status;
 mod ready;
+pub(crate) mod sidecar;
 mod status;
 mod suite;
 mod target;
@@ -42,6 +44,14 @@ use crate::{
     error::During,
 };
 
+/// Names the pods with sidecars of somebody else, in a line; nothing if there are none.
+pub(crate) fn not_ours(foreign: &[String]) -> String {
+    if foreign.is_empty() {
+        return String::new();
+    }
+    format!("Not ours, and not waited for: the sidecars of {}.\n", foreign.join(", "))
+}
+
 /// Runs a command that needs nothing but the API. `up`, `control`, `proxy` and `internal` start
 /// processes and are the binary's.
 ///
@@ -63,6 +73,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         }
         Command::Console(args) => return console::run(&state, &args, out),
         Command::Check(args) => return check::run(&cli.target, &args, out).await,
+        Command::Doctor(args) => return doctor::run(&cli.target, args.output, out).await,
         Command::Describe(DescribeCommand::Policy(args)) => {
             return describe::policy(&cli.target, &args, out).await;
         }

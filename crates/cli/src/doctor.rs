@@ -1,8 +1,9 @@
-//! `doctor`: whether this machine can run a mesh, and what to do where it can't.
+//! `doctor`: whether this machine can run a mesh, or whether the one that runs is well, and what to do where not.
 //!
-//! Pure: the binary finds the facts out, `judge` says what they mean, the rest prints.
+//! Pure: the binary finds the facts out, `judge` and `mesh` say what they mean, the rest prints.
 
 mod judge;
+mod mesh;
 
 use std::{fmt::Write as _, io::Write};
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{CliError, Style, args::Format, error::During};
 
 use judge::checks;
+pub(crate) use mesh::{Asked, MeshFacts};
 
 /// What was found out about this machine.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +61,9 @@ pub struct Trial {
 pub(crate) enum Outcome {
     /// As it should be.
     Pass,
-    /// A mesh runs, but something does not work or is slower.
+    /// A mesh runs, but something does not work or is slower, or will fail soon.
     Warn,
-    /// A mesh can't run.
+    /// A mesh can't run, or not as it should.
     Fail,
 }
 
@@ -83,12 +85,24 @@ pub(crate) struct Check {
 /// # Errors
 /// [`CliError::Reported`] when a check failed, or when printing does.
 pub fn doctor(facts: &Facts, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
-    let checks = checks(facts);
+    print(&checks(facts), format, out)
+}
+
+/// The same for a mesh that runs.
+pub(crate) fn doctor_mesh(
+    facts: &MeshFacts,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    print(&mesh::checks(facts), format, out)
+}
+
+fn print(checks: &[Check], format: Format, out: &mut dyn Write) -> Result<(), CliError> {
     match format {
-        Format::Table => write!(out, "{}", text(&checks)).during("print")?,
-        Format::Json => writeln!(out, "{:#}", document(&checks)).during("print")?,
+        Format::Table => write!(out, "{}", text(checks)).during("print")?,
+        Format::Json => writeln!(out, "{:#}", document(checks)).during("print")?,
     }
-    if passes(&checks) { Ok(()) } else { Err(CliError::Reported) }
+    if passes(checks) { Ok(()) } else { Err(CliError::Reported) }
 }
 
 fn passes(checks: &[Check]) -> bool {

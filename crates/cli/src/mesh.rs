@@ -1,6 +1,6 @@
 //! The mesh that a command talks to: a Kubernetes API, and the names of things in it.
 
-use std::{io, pin::pin};
+use std::{io, pin::pin, time::Duration};
 
 use futures::{AsyncBufReadExt, Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,11 @@ use kube::{
     discovery::{self, ApiCapabilities, ApiResource, Scope},
 };
 use parking_lot::Mutex;
-use tower::util::MapResponseLayer;
+use tokio::time::timeout;
+use tower::{
+    BoxError,
+    util::{MapFutureLayer, MapResponseLayer},
+};
 
 use crate::{CliError, StateDir, args::Target, error::During, warnings::Warnings};
 
@@ -56,6 +60,7 @@ impl Mesh {
         let noting = warnings.clone();
         let client = ClientBuilder::try_from(config)
             .during("set up the API client")?
+            .with_layer(&MapFutureLayer::new(answered_in_time))
             .with_layer(&MapResponseLayer::new(move |response: http::Response<_>| {
                 noting.note(response.headers());
                 response
@@ -202,8 +207,7 @@ impl Mesh {
     ) -> Result<serde_json::Value, CliError> {
         let request = http::Request::post(format!("{CONTROL}/{path}"))
             .header(http::header::CONTENT_TYPE, "application/json");
-        let request = request.body(body).during("tell the control plane")?;
-        self.client.request(request).await.during("tell the control plane")
+        self.of_control("tell the control plane", request.body(body)).await
     }
 
     /// A GET to the control plane's monitoring port, through the API.
@@ -211,11 +215,50 @@ impl Mesh {
     /// # Errors
     /// When API or control plane can't be reached or answer with an error.
     pub(crate) async fn control(&self, path: &str) -> Result<serde_json::Value, CliError> {
-        let uri = format!("{CONTROL}/{path}");
-        let request = http::Request::get(uri).body(Vec::new()).during("ask the control plane")?;
-        self.client.request(request).await.during("ask the control plane")
+        let request = http::Request::get(format!("{CONTROL}/{path}")).body(Vec::new());
+        self.of_control("ask the control plane", request).await
+    }
+
+    /// The control plane's version, which it tells as plain text.
+    ///
+    /// # Errors
+    /// When API or control plane can't be reached or answer with an error.
+    pub(crate) async fn control_version(&self) -> Result<String, CliError> {
+        let what = "ask the control plane";
+        let request = http::Request::get(format!("{CONTROL}/version")).body(Vec::new());
+        let answer = timeout(CONTROL_PATIENCE, self.client.request_text(request.during(what)?));
+        answer.await.map_err(|_| hangs(what))?.during(what)
+    }
+
+    /// One that hangs is not waited for: it keeps its connections open, and says nothing.
+    async fn of_control(
+        &self,
+        what: &str,
+        request: http::Result<http::Request<Vec<u8>>>,
+    ) -> Result<serde_json::Value, CliError> {
+        let answer = timeout(CONTROL_PATIENCE, self.client.request(request.during(what)?));
+        answer.await.map_err(|_| hangs(what))?.during(what)
     }
 }
+
+fn hangs(what: &str) -> CliError {
+    let seconds = CONTROL_PATIENCE.as_secs();
+    CliError::Trouble(format!("{what}: nothing came in {seconds} s: it hangs"))
+}
+
+/// An answer, or its head if it is a long one, unless it takes too long.
+async fn answered_in_time<T>(
+    answer: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    let seconds = API_PATIENCE.as_secs();
+    let late = |_| Err(format!("the API does not answer: nothing came in {seconds} s").into());
+    timeout(API_PATIENCE, answer).await.unwrap_or_else(late)
+}
+
+/// How long the API may take: longer than the webhooks that it asks itself, one after the other.
+const API_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the control plane may take; where it is asked to wait, it is for less.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The control plane's monitoring port, through the API.
 const CONTROL: &str = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy";

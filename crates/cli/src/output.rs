@@ -70,7 +70,12 @@ fn visible_width(text: &str) -> usize {
 /// Age as kubectl prints it: `5s`, `71m`, `3h5m`, `2d`.
 #[must_use]
 pub(crate) fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
-    let seconds = now.duration_since(since).as_secs().max(0);
+    span(now.duration_since(since).as_secs().max(0))
+}
+
+/// Seconds in the form of an age.
+#[must_use]
+pub(crate) fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
         0..=119 => format!("{seconds}s"),

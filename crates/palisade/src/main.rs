@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Up(args) => return up::run(&cli.target, &args),
-        Command::Doctor(args) => return doctor::run(&cli.target, args.output),
+        Command::Doctor(args) if !args.mesh => return doctor::run(&cli.target, args.output),
         Command::Control(args) => return control::run(&args),
         Command::Proxy(args) => return sidecar::run(&args),
         Command::Internal { args } => return internal(&args),

@@ -19,7 +19,7 @@ mod three_way;
 
 use batch::Batch;
 
-use super::ready::in_force;
+use super::{not_ours, ready::in_force, sidecar::texts};
 use crate::{CliError, Mesh, Style, args::ApplyArgs, error::During};
 
 pub(crate) async fn run(
@@ -194,7 +194,8 @@ async fn wait(
         "In force in {}/{} sidecars, generation {}.",
         last["synced"], last["total"], last["generation"]
     )
-    .during("print")
+    .during("print")?;
+    write!(out, "{}", not_ours(&texts(&last["foreign"]))).during("print")
 }
 
 pub(crate) fn is_mesh_config(kind: &str) -> bool {

@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::{not_ours, sidecar::texts};
 use crate::{
     CliError, Mesh, Style,
     args::{CaCommand, Format, RotateArgs},
@@ -66,6 +67,7 @@ async fn rotate(
             let (confirmed, total) = (&status["confirmed"], &status["total"]);
             let line = format!("  confirmed by {confirmed}/{total} sidecars");
             writeln!(out, "{}", Style::Good.paint(&line)).during("print")?;
+            write!(out, "{}", not_ours(&texts(&status["foreign"]))).during("print")?;
         }
         // The last step is over once it is confirmed: nobody has to be asked to take one more.
         let over = status["step"] == "leaving";
@@ -167,6 +169,7 @@ fn told(status: &Value, now: Timestamp) -> String {
     );
     let waiting: Vec<Vec<String>> =
         status["waiting"].as_array().into_iter().flatten().map(waits).collect();
+    text.push_str(&not_ours(&texts(&status["foreign"])));
     if !waiting.is_empty() {
         text.push('\n');
         text.push_str(&table(&["WAITING FOR", "REASON"], &waiting));
@@ -198,6 +201,7 @@ mod tests {
         let status = json!({
             "step": "trusting", "signer": root("a1", "0a"),
             "roots": [root("a1", "0a"), root("b2", "0b")], "confirmed": 2, "total": 3,
+            "foreign": ["envoy.shop"],
             "waiting": [{"who": "web-1.shop", "reason": "the sidecar is not connected"}],
         });
         let now = "2026-01-01T00:00:00Z".parse().unwrap();

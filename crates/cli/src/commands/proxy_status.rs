@@ -5,6 +5,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::sidecar;
 use crate::{
     CliError, Mesh, Style,
     args::{Format, OutputArgs},
@@ -22,8 +23,10 @@ pub(crate) async fn run(
     if args.output == Format::Json {
         return writeln!(out, "{:#}", Value::Array(proxies)).during("print");
     }
+    let foreign = sidecar::texts(&mesh.control("debug/generation").await?["foreign"]);
     let now = Timestamp::now();
-    let rows: Vec<Vec<String>> = proxies.iter().map(|proxy| row(proxy, now)).collect();
+    let mut rows: Vec<Vec<String>> = proxies.iter().map(|proxy| row(proxy, now)).collect();
+    rows.extend(foreign.into_iter().map(not_ours));
     if rows.is_empty() {
         return writeln!(out, "No sidecar is connected.").during("print");
     }
@@ -41,20 +44,25 @@ pub(crate) async fn run(
     write!(out, "{}", table(&header, &rows)).during("print")
 }
 
+/// A pod with a sidecar of somebody else: of it no more is known.
+fn not_ours(pod: String) -> Vec<String> {
+    vec![pod, String::new(), String::new(), "NOT OURS".to_owned()]
+}
+
 fn row(proxy: &Value, now: Timestamp) -> Vec<String> {
     let text = |key: &str| match &proxy[key] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    let error = text("error");
-    let certificate = &proxy["certificate"];
-    let not_renewed = certificate["error"].as_str().filter(|error| !error.is_empty());
-    let not_renewed = not_renewed.map(|error| format!("certificate not renewed: {error}"));
-    let last_error = [Some(error.clone()).filter(|it| !it.is_empty()), not_renewed];
+    let error = Some(text("error")).filter(|error| !error.is_empty());
+    let rejected = error.is_some();
+    let others = [sidecar::denying, sidecar::not_renewed, sidecar::clock];
+    let last_error: Vec<String> =
+        error.into_iter().chain(others.iter().filter_map(|trouble| trouble(proxy))).collect();
     let status = if proxy["connected"] == false {
         Style::Bad.paint("DISCONNECTED")
-    } else if !error.is_empty() {
+    } else if rejected {
         Style::Bad.paint("REJECTED")
     } else if proxy["synced"] == true {
         Style::Good.paint("SYNCED")
@@ -69,8 +77,8 @@ fn row(proxy: &Value, now: Timestamp) -> Vec<String> {
         text("generation_acked"),
         text("acked_at").parse().map(|at| age(at, now)).unwrap_or_default(),
         text("config_hash").chars().take(HASH).collect(),
-        remaining(certificate["not_after"].as_str().unwrap_or_default(), now),
-        last_error.into_iter().flatten().collect::<Vec<_>>().join("; "),
+        remaining(proxy["certificate"]["not_after"].as_str().unwrap_or_default(), now),
+        last_error.join("; "),
     ]
 }
 

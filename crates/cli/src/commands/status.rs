@@ -4,12 +4,16 @@ mod control;
 mod trouble;
 mod unready;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{ListParams, ObjectList},
+};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::target::is_ready;
 use crate::{
@@ -31,9 +35,12 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let place = state.path().display().to_string();
     let mesh = Mesh::connect(target).await.ok();
-    let pods = match &mesh {
-        Some(mesh) => Api::<Pod>::all(mesh.client()).list(&ListParams::default()).await.ok(),
-        None => None,
+    let (pods, hangs) = match &mesh {
+        Some(mesh) => match timeout(PATIENCE, all_pods(mesh)).await {
+            Ok(pods) => (pods.ok(), false),
+            Err(_) => (None, true),
+        },
+        None => (None, false),
     };
     let control = match mesh.as_ref().filter(|_| pods.is_some()) {
         Some(mesh) => Control::ask(mesh).await,
@@ -49,14 +56,21 @@ pub(crate) async fn run(
         let told = |what: &str, all: &[(String, String)]| -> Vec<Value> {
             all.iter().map(|(of, trouble)| json!({what: of, "trouble": trouble})).collect()
         };
-        let running = pods.is_some();
+        let answers = pods.is_some();
         let document = json!({
-            "stateDir": place, "running": running, "controlPlane": control.trouble.is_none(),
+            "stateDir": place, "running": answers || hangs, "api": answers, "controlPlane": control.trouble.is_none(),
             "pods": pods, "sidecars": told("sidecar", &control.sidecars),
-            "objects": told("object", &control.objects),
+            "objects": told("object", &control.objects), "foreign": control.foreign,
         });
         writeln!(out, "{document:#}").during("print")?;
-        return if running { Ok(()) } else { Err(CliError::Reported) };
+        return if answers { Ok(()) } else { Err(CliError::Reported) };
+    }
+    if hangs {
+        return Err(CliError::No(format!(
+            "the API of the mesh in `{place}` does not answer: nothing came in {} s. {GO_ON}; \
+             see supervisor.log there, and end it with `palisade down`",
+            PATIENCE.as_secs()
+        )));
     }
     let Some(pods) = pods else {
         return Err(CliError::No(format!("no mesh is running in `{place}`")));
@@ -77,10 +91,10 @@ pub(crate) async fn run(
     }
     if let Some(trouble) = &control.trouble {
         let line = format!("The control plane does not answer: {trouble}.");
-        let hint = "Sidecars go on with what they have in force, for as long as their certificates \
-                    are valid; see control.log in the state directory.";
+        let hint = format!("{GO_ON}; see control.log in the state directory.");
         writeln!(out, "\n{}\n{hint}", Style::Bad.paint(&line)).during("print")?;
     }
+    out.write_all(super::not_ours(&control.foreign).as_bytes()).during("print")?;
     for (header, all) in [("SIDECAR", control.sidecars), ("OBJECT", control.objects)] {
         if !all.is_empty() {
             let rows: Vec<_> = all.into_iter().map(|(of, why)| vec![of, why]).collect();
@@ -88,6 +102,10 @@ pub(crate) async fn run(
         }
     }
     Ok(())
+}
+
+async fn all_pods(mesh: &Mesh) -> Result<ObjectList<Pod>, kube::Error> {
+    Api::all(mesh.client()).list(&ListParams::default()).await
 }
 
 /// What is wrong in a namespace, a line each.
@@ -172,3 +190,8 @@ fn as_json(pod: &Pod, failed: &[Event]) -> Value {
 }
 
 const PROXY: &str = "istio-proxy";
+/// How long the API may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a loss of API or control plane does not change.
+const GO_ON: &str =
+    "Sidecars go on with what they have in force, for as long as their certificates are valid";

@@ -27,10 +27,9 @@ pub(crate) async fn run(
             1;
     }
     let control = match (&mesh, &proxies) {
-        (Some(mesh), Some(_)) => mesh.control("version").await.ok(),
+        (Some(mesh), Some(_)) => mesh.control_version().await.ok(),
         _ => None,
     };
-    let control = control.as_ref().and_then(|v| v["version"].as_str());
     if args.output == Format::Json {
         let document = json!({"client": client, "controlPlane": control, "dataPlane": versions});
         return writeln!(out, "{document:#}").during("print");

@@ -5,7 +5,7 @@ use std::io::Write;
 use kube::{api::ListParams, core::TypeMeta};
 use tokio::time::Instant;
 
-use super::{apply::Applied, ready::in_force, target::split_namespace};
+use super::{apply::Applied, not_ours, ready::in_force, sidecar::texts, target::split_namespace};
 use crate::{CliError, Mesh, args::WaitArgs, error::During};
 
 pub(crate) async fn run(
@@ -22,7 +22,9 @@ pub(crate) async fn run(
         return writeln!(out, "There is nothing to wait for.").during("print");
     }
     let (synced, total, generation) = (&last["synced"], &last["total"], &last["generation"]);
-    writeln!(out, "In force in {synced}/{total} sidecars, generation {generation}.").during("print")
+    writeln!(out, "In force in {synced}/{total} sidecars, generation {generation}.")
+        .during("print")?;
+    write!(out, "{}", not_ours(&texts(&last["foreign"]))).during("print")
 }
 
 /// `KIND/NAME`, as it is stored now.

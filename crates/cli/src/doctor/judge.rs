@@ -110,11 +110,21 @@ fn state(facts: &Facts) -> Vec<Check> {
     ]
 }
 
-fn fatal(group: &'static str, name: &str, holds: bool, hint: impl FnOnce() -> String) -> Check {
+pub(super) fn fatal(
+    group: &'static str,
+    name: &str,
+    holds: bool,
+    hint: impl FnOnce() -> String,
+) -> Check {
     check(group, name, holds, Outcome::Fail, hint)
 }
 
-fn warning(group: &'static str, name: &str, holds: bool, hint: impl FnOnce() -> String) -> Check {
+pub(super) fn warning(
+    group: &'static str,
+    name: &str,
+    holds: bool,
+    hint: impl FnOnce() -> String,
+) -> Check {
     check(group, name, holds, Outcome::Warn, hint)
 }
 

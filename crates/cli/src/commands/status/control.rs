@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{CliError, Mesh};
+use crate::{CliError, Mesh, commands::sidecar};
 
 /// What the control plane says is wrong. One that is gone says nothing, and its sidecars go on.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Control {
     pub(super) sidecars: Vec<(String, String)>,
     /// Objects that can't be used, or not wholly, and why.
     pub(super) objects: Vec<(String, String)>,
+    /// Pods with a sidecar of somebody else.
+    pub(super) foreign: Vec<String>,
 }
 
 impl Control {
@@ -30,6 +32,7 @@ impl Control {
                 Self {
                     trouble: None,
                     sidecars: sidecars.iter().filter_map(sidecar_trouble).collect(),
+                    foreign: sidecar::texts(&objects["foreign"]),
                     objects: troubles.into_iter().map(|(at, why)| (at, text(why))).collect(),
                 }
             }
@@ -42,17 +45,9 @@ impl Control {
     }
 }
 
-fn sidecar_trouble(sidecar: &Value) -> Option<(String, String)> {
-    let text = |value: &Value| value.as_str().filter(|it| !it.is_empty()).map(str::to_owned);
-    let refused = text(&sidecar["error"]).map(|why| format!("it refused its configuration: {why}"));
-    let renewal = text(&sidecar["certificate"]["error"]);
-    let renewal = renewal.map(|why| format!("its certificate is not renewed: {why}"));
-    let connected = sidecar["connected"] != false;
-    let lost = (!connected).then(|| "it is not connected to the control plane".to_owned());
-    let late = (connected && refused.is_none() && sidecar["synced"] == false)
-        .then(|| "its newest configuration is not in force yet".to_owned());
-    let all: Vec<String> = [lost, refused, late, renewal].into_iter().flatten().collect();
-    (!all.is_empty()).then(|| (text(&sidecar["proxy"]).unwrap_or_default(), all.join("; ")))
+fn sidecar_trouble(proxy: &Value) -> Option<(String, String)> {
+    let all: Vec<String> = sidecar::TROUBLES.iter().filter_map(|trouble| trouble(proxy)).collect();
+    (!all.is_empty()).then(|| (sidecar::name(proxy), all.join("; ")))
 }
 
 /// How long a control plane may take to answer.
