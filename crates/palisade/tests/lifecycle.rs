@@ -8,7 +8,7 @@ use std::{
 };
 
 use palisade_sys::testing::in_sandbox;
-use palisade_testkit::{Mesh, Run, eventually, repository};
+use palisade_testkit::{Load, Mesh, Run, eventually, repository};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 
@@ -260,6 +260,9 @@ fn a_disk_that_fills_up_refuses_changes_and_loses_none() {
             mesh.kubectl(&["create", "configmap", name, "--from-literal=a=b"])
         };
         create(&mesh, "before").ok();
+        let (orders, from) = ("backend.poc-mesh:80/api/orders", "deploy/frontend.poc-mesh");
+        let allowed = Load::start(&mesh, from, orders, 16);
+        let denied = Load::start(&mesh, "deploy/payments.poc-mesh", orders, 4);
         let filler = state.join("filler");
         let full = fs::File::create(&filler)
             .and_then(|mut file| std::io::copy(&mut std::io::repeat(1), &mut file));
@@ -273,13 +276,15 @@ fn a_disk_that_fills_up_refuses_changes_and_loses_none() {
         let applied = mesh.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: refused}}");
         let applied = applied.code(2);
         assert!(applied.stderr.contains("the disk of the store is full"), "{applied}");
-        assert_eq!(mesh.curl("deploy/frontend.poc-mesh", &[ORDERS]), (0, "200".to_owned()));
+        allowed.goes_on(160);
         mesh.kubectl(&["get", "configmap", "before"]).ok();
         fs::remove_file(&filler).unwrap();
         eventually("changes are taken again", Duration::from_secs(30), || {
             let run = create(&mesh, "after");
             if run.code == 0 { Ok(()) } else { Err(run.to_string()) }
         });
+        allowed.stop().all(200);
+        denied.stop().all(403);
         mesh.kill();
         let mesh = Mesh::with(BINARY).state(&state).start();
         let names = ["get", "configmap", "-o", "jsonpath={.items[*].metadata.name}"];

@@ -11,6 +11,17 @@ use rcgen::{
 
 use crate::of_pod;
 
+/// Why callers are refused, each once.
+const REASONS: [&str; 8] = [
+    "unknown_authority",
+    "foreign_trust_domain",
+    "expired",
+    "not_yet_valid",
+    "several_identities",
+    "no_identity",
+    "bad_usage",
+    "no_certificate",
+];
 const FRONTEND: &str = "spiffe://cluster.local/ns/poc-mesh/sa/frontend-sa";
 
 struct Leaf {
@@ -76,9 +87,14 @@ pub(crate) fn let_in_or_not(mesh: &Mesh) {
     let from =
         mesh.kubectl(&["get", "pod/intruder", "-n", "poc-mesh", "-o", "jsonpath={.status.podIP}"]);
     let from = from.ok();
-    let told =
-        log.lines().filter(|line| line.contains("handshake refused") && line.contains(&from));
-    assert_eq!(told.count(), 8, "{log}");
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("handshake refused") && line.contains(&from))
+        .collect();
+    assert_eq!(told.len(), REASONS.len(), "{log}");
+    for reason in REASONS {
+        assert!(told.iter().any(|line| line.contains(reason)), "{reason}: {log}");
+    }
 }
 
 /// How often the backend's sidecar has refused a handshake for a reason.

@@ -1,7 +1,7 @@
 //! Who gets in: certificates at a real sidecar, and wishes for certificates at the real authority, from a pod
 //! without a sidecar, with clients that are not the mesh's.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certificates;
 mod requests;

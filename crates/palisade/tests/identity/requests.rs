@@ -74,6 +74,31 @@ pub(crate) fn are_granted_or_not(mesh: &Mesh) {
         |status: &str| flood.lines().filter(|it| it.split(' ').next() == Some(status)).count();
     let (granted, refused) = (counted(GRANTED), counted(EXHAUSTED));
     assert!(granted >= 10 && refused > 0 && granted + refused == 60, "{flood}");
+    told(mesh, "too many", "too many requests for this identity");
+    counted_by_reason(mesh);
+}
+
+/// The control plane's metrics have every refusal by its reason.
+fn counted_by_reason(mesh: &Mesh) {
+    let path = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy/metrics";
+    let metrics = mesh.kubectl(&["get", "--raw", path]).ok();
+    for reason in
+        ["other_identity", "invalid_token", "other_address", "too_often", "refused_too_often"]
+    {
+        let series =
+            format!("palisade_callers_refused_total{{wanted=\"certificate\",reason=\"{reason}\"}}");
+        assert!(metrics.contains(&series), "{series} is missing in\n{metrics}");
+    }
+    let value = |name: &str| -> i64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is missing in\n{metrics}")).parse().unwrap()
+    };
+    let year = 365 * 24 * 3600;
+    assert!(value("citadel_server_root_cert_expiry_seconds") > 9 * year, "{metrics}");
+    assert!(value("citadel_server_cert_chain_expiry_seconds") > 9 * year, "{metrics}");
+    assert!(value("palisade_sidecars_certificate_expiry_timestamp_seconds") > 0, "{metrics}");
+    assert!(value("palisade_control_certificate_expiry_timestamp_seconds") > 0, "{metrics}");
+    assert_eq!(value("palisade_sidecars_not_renewed"), 0, "{metrics}");
 }
 
 type Wish = (&'static str, &'static str, String, &'static str, String);
@@ -85,16 +110,19 @@ fn each(mesh: &Mesh, wishes: &[&Wish]) {
         if *status == GRANTED {
             continue;
         }
-        // He is not told why a token is bad; the log and the events of the pod say it.
-        let log = fs::read_to_string(mesh.state().join("control.log")).unwrap();
-        assert!(log.contains(reason), "{name}: `{reason}` is missing in\n{log}");
-        eventually(name, Duration::from_secs(10), || {
-            let about = "involvedObject.name=intruder,reason=IdentityRefused";
-            let events =
-                mesh.kubectl(&["get", "events", "-n", "poc-mesh", "--field-selector", about]);
-            if events.stdout.contains(reason) { Ok(()) } else { Err(events.to_string()) }
-        });
+        told(mesh, name, reason);
     }
+}
+
+/// He is not told why a token is bad; the log and the events of the pod say it.
+fn told(mesh: &Mesh, name: &str, reason: &str) {
+    let log = fs::read_to_string(mesh.state().join("control.log")).unwrap();
+    assert!(log.contains(reason), "{name}: `{reason}` is missing in\n{log}");
+    eventually(name, Duration::from_secs(10), || {
+        let about = "involvedObject.name=intruder,reason=IdentityRefused";
+        let events = mesh.kubectl(&["get", "events", "-n", "poc-mesh", "--field-selector", about]);
+        if events.stdout.contains(reason) { Ok(()) } else { Err(events.to_string()) }
+    });
 }
 
 /// What the authority answers: `STATUS MESSAGE` for each time that it was asked.

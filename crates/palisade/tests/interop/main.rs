@@ -65,6 +65,23 @@ fn ours_and_envoy_speak_to_each_other_and_decide_alike() {
         }
     }
     each_knows_the_other(&mesh);
+    envoys_are_named_and_not_waited_for(&mesh);
+}
+
+/// They never ask for a configuration, so nothing that sidecars confirm may wait for them.
+fn envoys_are_named_and_not_waited_for(mesh: &Mesh) {
+    let all =
+        "the sidecars of envoy-backend.interop, envoy-frontend.interop, envoy-payments.interop";
+    let not_ours = format!("Not ours, and not waited for: {all}.");
+    for line in [&["wait"][..], &["ca", "status"], &["status"], &["ca", "rotate", "--step"]] {
+        let said = mesh.palisade(line).ok();
+        assert!(said.contains(&not_ours), "{line:?}: {said}");
+    }
+    let said = mesh.palisade(&["wait"]).ok();
+    assert!(said.contains("In force in 3/3 sidecars"), "{said}");
+    let status = mesh.palisade(&["proxy-status"]).ok();
+    let envoys = status.lines().filter(|line| line.ends_with("NOT OURS")).count();
+    assert_eq!(envoys, 3, "{status}");
 }
 
 /// What is seen at the far end: the client's name in the header, and for Envoy the server name too.
