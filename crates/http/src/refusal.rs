@@ -102,11 +102,11 @@ impl Refusal {
             headers.push(("www-authenticate", challenge.into()));
         }
         let body = self.body();
-        let grpc = self.grpc_status().filter(|_| asked.content_type.is_some_and(is_grpc));
-        if let Some(grpc_status) = grpc {
+        let grpc = self.grpc().filter(|_| asked.content_type.is_some_and(is_grpc));
+        if let Some((grpc_status, message)) = grpc {
             headers.push(("content-type", "application/grpc".into()));
             headers.push(("grpc-status", grpc_status.into()));
-            headers.push(("grpc-message", body.into()));
+            headers.push(("grpc-message", message.into()));
         } else if !body.is_empty() {
             headers.push(("content-type", "text/plain".into()));
         }
@@ -164,14 +164,16 @@ impl Refusal {
         }
     }
 
-    /// The gRPC status; none if even a gRPC client gets the HTTP form.
-    fn grpc_status(&self) -> Option<&'static str> {
-        match self {
+    /// `grpc-status` and `grpc-message`; none if even a gRPC client gets the HTTP form.
+    #[must_use]
+    pub fn grpc(&self) -> Option<(&'static str, &'static str)> {
+        let status = match self {
             Self::Denied { .. }
-            | Self::Token { fault: TokenFault { is_forbidden: true, .. }, .. } => Some("7"),
-            Self::Token { .. } => Some("16"),
-            Self::Path(_) => None,
-        }
+            | Self::Token { fault: TokenFault { is_forbidden: true, .. }, .. } => "7",
+            Self::Token { .. } => "16",
+            Self::Path(_) => return None,
+        };
+        Some((status, self.body()))
     }
 }
 

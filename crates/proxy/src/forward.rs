@@ -1,7 +1,7 @@
 //! Passing an allowed request on, and what came of it. The same for both directions: only where to, and
 //! with which edits, differs.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr, pin::pin};
 
 use palisade_http::{BodyError, CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
 use palisade_telemetry::ResponseFlags;
@@ -19,6 +19,7 @@ use crate::{
     http1::{
         Client, Download, DownloadError, Exchange, ExchangeError, Scratch, Upload, UploadError,
     },
+    inbound::guard::{Guard, Revoked, unless_revoked},
     io::Stream,
     pool::Upstream,
     reply::reply,
@@ -100,7 +101,11 @@ impl Ended {
     }
 
     /// A request that got no answer, or a broken one.
-    pub(crate) fn cut(status: u16, flags: ResponseFlags, details: &'static str) -> Self {
+    pub(crate) fn cut(
+        status: u16,
+        flags: ResponseFlags,
+        details: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             status,
             flags,
@@ -121,8 +126,6 @@ impl Ended {
 /// A request that was passed on. Its head is still in the client's buffer.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    /// How it ended.
-    pub(crate) ended: Ended,
     upload: Upload,
     download: Download,
     upstream: Option<Upstream>,
@@ -146,10 +149,19 @@ pub(crate) enum Failure {
     /// There is, and it did not do.
     #[error("broken exchange: {0:?}")]
     Exchange(ExchangeError),
+    /// It was allowed, and is not any more.
+    #[error("revoked: {0:?}")]
+    Revoked(Revoked),
 }
 
-/// Passes a request on, as `upload` was made of the head in `scratch`, and its response back. `version` is what the
-/// server speaks.
+impl From<Revoked> for Failure {
+    fn from(revoked: Revoked) -> Self {
+        Self::Revoked(revoked)
+    }
+}
+
+/// Passes a request on, as `upload` was made of the head in `scratch`, and its response back, for as long as `guard`
+/// lets it. `version` is what the server speaks.
 pub(crate) async fn forward(
     worker: &Worker,
     client: &mut Client<Stream>,
@@ -157,7 +169,8 @@ pub(crate) async fn forward(
     upload: Upload,
     (dial, version): (Dial<'_>, Version),
     server: &'static str,
-) -> Passed {
+    mut guard: Option<&mut Guard<'_>>,
+) -> (Ended, Passed) {
     let head = &scratch.request;
     let mut down = std::mem::take(&mut scratch.down);
     if head.expects_continue() && !upload.body().is_done() {
@@ -173,15 +186,18 @@ pub(crate) async fn forward(
         answered = Some(Instant::now());
         worker.persistence(head, under.as_ref())
     };
-    let from = (stream, received);
+    let received = &*received;
+    let (from, request) = ((stream, received), (head, received.bytes()));
     let outcome = match version {
         Version::Http1 => {
-            let run = run(worker, from, head.method(), &mut exchange, dial, &mut begin);
-            run.await.map(|upstream| (local_address(worker, &upstream), Some(upstream)))
+            let run = pin!(run(worker, from, head.method(), &mut exchange, dial, &mut begin));
+            let done = unless_revoked(&mut guard, request, run).await;
+            done.map(|upstream| (local_address(worker, &upstream), Some(upstream)))
         }
         Version::Http2 => {
-            let run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));
-            run.await.map(|local| (local, None))
+            let mut run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));
+            let done = unless_revoked(&mut guard, request, run.as_mut()).await;
+            done.map(|local| (local, None))
         }
     };
     let (mut ended, local, upstream) = match outcome {
@@ -194,7 +210,7 @@ pub(crate) async fn forward(
     ended.upstream = Some(dial.address);
     ended.answered = answered;
     ended.local = local;
-    Passed { ended, upload, download, upstream }
+    (ended, Passed { upload, download, upstream })
 }
 
 impl Passed {
@@ -256,7 +272,7 @@ pub(crate) fn keep(worker: &Worker, upstream: Upstream, now: Instant) {
 /// Connects and exchanges; once more if an idle connection turns out to be dead.
 pub(crate) async fn run<C>(
     worker: &Worker,
-    (client, received): (&mut C, &mut Buffer),
+    (client, received): (&mut C, &Buffer),
     method: Method,
     exchange: &mut Exchange,
     dial: Dial<'_>,
@@ -284,7 +300,7 @@ where
 /// Exchanges with a server that speaks HTTP/2. Our address towards it.
 async fn run_http2(
     worker: &Worker,
-    (client, received): (&mut Stream, &mut Buffer),
+    (client, received): (&mut Stream, &Buffer),
     exchange: &mut Exchange,
     dial: Dial<'_>,
     begin: &mut impl FnMut(&ResponseHead) -> Persistence,
@@ -342,6 +358,10 @@ pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box
     let status = if begun { download.head().status() } else { 0 };
     let cut = |flags, details| Err(Box::new(Ended::cut(status, flags, details)));
     match failure {
+        Failure::Revoked(Revoked::Refused(refusal)) if !begun => Ok(Answer::Refused(refusal)),
+        Failure::Revoked(revoked) => {
+            Err(Box::new(Ended::cut(status, revoked.flags(), revoked.details())))
+        }
         Failure::Connect(error) => Ok(Answer::NoConnection(error)),
         Failure::Exchange(ExchangeError::Download(error)) => match error {
             DownloadError::NoResponse(error) => Ok(Answer::NoResponse(error)),

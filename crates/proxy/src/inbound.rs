@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use self::{
     custom::body::{NotShown, Shown, hold_http1},
+    guard::Guard,
     judge::{Judged, Verdict},
     peer::Connection,
     requests::{Requests, Waiting},
@@ -24,22 +25,24 @@ use crate::{
     answer::Answer,
     buffer::Buffer,
     detect,
-    forward::{After, Ended, Passed, Tunnel, forward, gone},
+    forward::{After, Ended, forward, gone},
     http1::{Client, Scratch, Upload},
     http2,
     io::Stream,
     report::Since,
-    session, socket,
+    session,
+    signal::Watch,
+    socket, tunnel,
     worker::Worker,
 };
 
 pub(crate) mod custom;
+pub(crate) mod guard;
 pub(crate) mod judge;
 mod opaque;
 mod peer;
 mod requests;
 mod streams;
-mod tunnel;
 
 /// Serves one connection.
 pub(crate) async fn serve(worker: Rc<Worker>, mut tcp: TcpStream, source: SocketAddr) {
@@ -119,8 +122,9 @@ impl session::Session for Session<'_> {
         let Self { requests, client } = self;
         let Requests { worker, connection, .. } = *requests;
         let since = Since::at(client.since());
+        let watch = Watch::new(&worker.reconfigured);
         let Scratch { request: head, up, .. } = scratch;
-        let (verdict, judged) =
+        let (verdict, mut judged) =
             requests.judge(&mut OnConnection { worker, client, head, up }).await;
         match verdict {
             // No question is left.
@@ -142,18 +146,24 @@ impl session::Session for Session<'_> {
             Verdict::Pass(upload) => {
                 scratch.added.extend_from_slice(judged.added());
                 let to = requests.server(Version::Http1);
-                let passed = forward(worker, client, scratch, upload, to, SERVER_INBOUND).await;
-                let now = self.record(&scratch.request, &judged, &passed.ended, since);
-                let after = passed.ended.after;
-                match self.finish(passed, scratch, judged, now) {
-                    None => after,
-                    Some((tunnel, request)) => {
-                        let client = &mut self.client;
-                        let serving =
-                            tunnel::serve(worker, connection, client, scratch, tunnel, &request);
-                        Box::pin(serving).await
-                    }
+                let mut guard = Guard::new(worker, connection, &judged, since, watch);
+                let over = Some(&mut guard);
+                let (ended, passed) =
+                    forward(worker, client, scratch, upload, to, SERVER_INBOUND, over).await;
+                if passed.is_upgraded() {
+                    let over = Some(&mut guard);
+                    let carrying = tunnel::carry(worker, client, scratch, (ended, passed), over);
+                    let (ended, text) = Box::pin(carrying).await;
+                    let verdict = guard.verdict();
+                    judged.revoke(verdict);
+                    requests.record((&scratch.request, &text), &judged, &ended, since);
+                    return ended.after;
                 }
+                let verdict = guard.verdict();
+                judged.revoke(verdict);
+                let now = self.record(&scratch.request, &judged, &ended, since);
+                passed.finish(worker, &mut self.client, scratch, now);
+                ended.after
             }
         }
     }
@@ -198,22 +208,6 @@ impl Waiting for OnConnection<'_> {
 }
 
 impl Session<'_> {
-    /// Gives back what a request had borrowed. What is left of an upgrade is a tunnel, and the request
-    /// that asked for it.
-    fn finish(
-        &mut self,
-        passed: Passed,
-        scratch: &mut Scratch,
-        judged: Judged,
-        now: Instant,
-    ) -> Option<(Tunnel, tunnel::Request)> {
-        let received = self.client.received.bytes();
-        let request = passed
-            .is_upgraded()
-            .then(|| tunnel::Request::new(&scratch.request, received, judged.path, judged.granted));
-        passed.finish(self.requests.worker, &mut self.client, scratch, now).zip(request)
-    }
-
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
         session::answer(self.requests.worker, &mut self.client, head, answer, SERVER_INBOUND).await
     }

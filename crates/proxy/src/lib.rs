@@ -34,6 +34,7 @@ mod signal;
 mod socket;
 mod tcp;
 mod timer;
+mod tunnel;
 mod upstream;
 mod worker;
 

@@ -19,12 +19,12 @@ use crate::{
     answer::Answer,
     buffer::Buffer,
     detect::{self, Speech},
-    forward::{After, Ended, Tunnel, forward},
+    forward::{After, Ended, forward},
     http1::{Client, Scratch, Upload},
     http2,
     io::Stream,
     report::Since,
-    session, socket, tcp,
+    session, socket, tunnel,
     worker::Worker,
 };
 
@@ -100,13 +100,17 @@ impl session::Session for Session<'_> {
             Ok(upload) => {
                 let dial = routed.dial(requests.connection.destination);
                 let to = (dial, routed.version(Version::Http1));
-                let passed = forward(worker, client, scratch, upload, to, SERVER_OUTBOUND).await;
-                let now = self.record(&scratch.request, &routed, &passed.ended, &asked);
-                let after = passed.ended.after;
-                match passed.finish(worker, &mut self.client, scratch, now) {
-                    None => after,
-                    Some(tunnel) => Box::pin(self.tunnel(tunnel)).await,
+                let (ended, passed) =
+                    forward(worker, client, scratch, upload, to, SERVER_OUTBOUND, None).await;
+                if passed.is_upgraded() {
+                    let carrying = tunnel::carry(worker, client, scratch, (ended, passed), None);
+                    let (ended, text) = Box::pin(carrying).await;
+                    requests.record((&scratch.request, &text), &routed, &ended, &asked);
+                    return ended.after;
                 }
+                let now = self.record(&scratch.request, &routed, &ended, &asked);
+                passed.finish(worker, &mut self.client, scratch, now);
+                ended.after
             }
         }
     }
@@ -125,16 +129,6 @@ impl session::Session for Session<'_> {
 }
 
 impl Session<'_> {
-    /// Carries bytes until both sides have finished or one breaks.
-    async fn tunnel(&mut self, tunnel: Tunnel) -> After {
-        let Self { requests, client } = self;
-        let mut upstream = tunnel.upstream.stream;
-        let early = (std::mem::take(&mut client.received), tunnel.down);
-        let (stream, buffers) = (&mut client.stream, &requests.worker.buffers);
-        tcp::relay(stream, &mut upstream, early, buffers, &mut tcp::Unwatched).await;
-        After::Cut
-    }
-
     async fn answer(&mut self, head: &RequestHead, answer: &Answer) -> Ended {
         let worker = self.requests.worker;
         session::answer(worker, &mut self.client, head, answer, SERVER_OUTBOUND).await

@@ -59,12 +59,6 @@ pub(crate) trait Watcher {
     fn carried(&mut self, _received: u64, _sent: u64) {}
 }
 
-/// Nobody watches.
-#[derive(Debug)]
-pub(crate) struct Unwatched;
-
-impl Watcher for Unwatched {}
-
 /// Carries bytes between `downstream` and `upstream` until both end, one breaks, nothing happens for
 /// long, or the watcher stops it. `received` and `answered` have been read ahead.
 pub(crate) async fn relay<D, U>(

@@ -71,7 +71,7 @@ impl Exchange {
         &mut self,
         client: &mut C,
         upstream: &mut U,
-        received: &mut Buffer,
+        received: &Buffer,
         buffers: &Buffers,
         mut persistence: impl FnMut(&ResponseHead) -> Persistence,
     ) -> Result<(), ExchangeError>

@@ -120,9 +120,9 @@ impl Down {
     }
 
     /// Tells the client that the rest of the response will not come.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, reason: h2::Reason) {
         if let Stage::Body(response) = &mut self.stage {
-            response.stream.send_reset(h2::Reason::INTERNAL_ERROR);
+            response.stream.send_reset(reason);
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     messages::Messages,
     pump::{Broken, Pump},
 };
+use crate::inbound::guard::Revoked;
 
 /// An exchange on its way.
 #[derive(Debug)]
@@ -57,6 +58,14 @@ pub(super) enum Failure {
     Body,
     /// The client takes nothing of the answer.
     Stalled,
+    /// It was allowed, and is not any more.
+    Revoked(Revoked),
+}
+
+impl From<Revoked> for Failure {
+    fn from(revoked: Revoked) -> Self {
+        Self::Revoked(revoked)
+    }
 }
 
 impl<'a> Exchange<'a> {
@@ -124,6 +133,15 @@ impl<'a> Exchange<'a> {
             }
         }
         self.poll_download(cx)
+    }
+
+    /// Tells a client whose response has begun that the rest will not come: in trailers, if the call is gRPC.
+    pub(super) fn revoke(&mut self, revoked: &Revoked) {
+        let Stage::Body(download) = &mut self.stage else { return };
+        match revoked.grpc().filter(|_| self.messages.is_some()) {
+            Some((status, message)) => download.end_call(status, message),
+            None => download.reset(Reason::CANCEL),
+        }
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {

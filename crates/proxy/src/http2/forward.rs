@@ -25,6 +25,7 @@ use super::{
 use crate::{
     answer::Answer,
     forward::{After, BROKEN_RESPONSE, Ended, VIA_UPSTREAM, gone},
+    inbound::guard::{Guard, Revoked, unless_revoked},
     upstream::{ConnectError, Dial},
     worker::Worker,
 };
@@ -56,16 +57,26 @@ impl Ways {
     }
 }
 
-/// Passes a request on, as it was rewritten, and its response back.
-pub(crate) async fn forward(passing: Passing<'_>, mut ways: Ways, request: Rewritten) -> Ended {
+/// Passes a request on, as it was rewritten, and its response back, for as long as `guard` lets it.
+pub(crate) async fn forward(
+    passing: Passing<'_>,
+    mut ways: Ways,
+    request: Rewritten,
+    guard: Option<&mut Guard<'_>>,
+) -> Ended {
     ways.invite(passing.request.0);
     match request {
-        Rewritten::Http1(upload) => Box::pin(mixed::forward(passing, ways, upload)).await,
-        Rewritten::Http2(request) => carry(passing, ways, request).await,
+        Rewritten::Http1(upload) => Box::pin(mixed::forward(passing, ways, upload, guard)).await,
+        Rewritten::Http2(request) => carry(passing, ways, request, guard).await,
     }
 }
 
-async fn carry(passing: Passing<'_>, ways: Ways, request: Request<()>) -> Ended {
+async fn carry(
+    passing: Passing<'_>,
+    ways: Ways,
+    request: Request<()>,
+    mut guard: Option<&mut Guard<'_>>,
+) -> Ended {
     let Ways { body, mut respond, .. } = ways;
     let sending = send(passing, request, body.is_end_stream());
     let mut ended = match unless_gone(&mut respond, sending).await {
@@ -75,7 +86,11 @@ async fn carry(passing: Passing<'_>, ways: Ways, request: Request<()>) -> Ended 
             let messages = passing.request.0.is_grpc(passing.request.1).then(Messages::default);
             let added = passing.added;
             let mut exchange = Exchange::new(body, &mut respond, streams, added, messages);
-            let failure = poll_fn(|cx| exchange.poll(cx)).await.err();
+            let work = pin!(poll_fn(|cx| exchange.poll(cx)));
+            let failure = unless_revoked(&mut guard, passing.request, work).await.err();
+            if let Some(Failure::Revoked(revoked)) = &failure {
+                exchange.revoke(revoked);
+            }
             let mut ended = Ended {
                 grpc_status: exchange.grpc_status(),
                 messages: exchange.messages(),
@@ -147,6 +162,12 @@ impl Passing<'_> {
         let told = match failure {
             Failure::NoResponse(error) => self.answer(respond, &blame(error)),
             Failure::Client => gone(ended.status),
+            Failure::Revoked(Revoked::Refused(refusal)) if ended.status == 0 => {
+                self.answer(respond, &Answer::Refused(refusal))
+            }
+            Failure::Revoked(revoked) => {
+                Ended::cut(ended.status, revoked.flags(), revoked.details())
+            }
             Failure::Body => {
                 let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
                 Ended::cut(ended.status, flags, BROKEN_RESPONSE)

@@ -1,5 +1,8 @@
 //! Passing a request of HTTP/2 on to a server that speaks HTTP/1.1.
 
+use std::pin::pin;
+
+use h2::Reason;
 use palisade_http::{Asked, Persistence, ResponseHead};
 use palisade_telemetry::ResponseFlags;
 use tokio::time::Instant;
@@ -7,12 +10,18 @@ use tokio::time::Instant;
 use super::{Passing, answer::answer, call::Ways, down::Down};
 use crate::{
     buffer::Buffer,
-    forward::{After, Ended, VIA_UPSTREAM, blame, is_reusable, keep, local_address, run},
+    forward::{After, Ended, Failure, VIA_UPSTREAM, blame, is_reusable, keep, local_address, run},
     http1::{Download, Exchange, Upload},
+    inbound::guard::{Guard, unless_revoked},
 };
 
-/// Passes a request on, as `upload` was made of it, and its response back.
-pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) -> Ended {
+/// Passes a request on, as `upload` was made of it, and its response back, for as long as `guard` lets it.
+pub(super) async fn forward(
+    passing: Passing<'_>,
+    ways: Ways,
+    upload: Upload,
+    mut guard: Option<&mut Guard<'_>>,
+) -> Ended {
     let Passing { worker, request: (head, text), dial, server, added } = passing;
     let asked = Asked { upgrade: false, ..head.asked() };
     let download = Download::new(asked, ResponseHead::default(), Vec::new(), added.to_vec());
@@ -23,9 +32,12 @@ pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) ->
         Persistence::KeepAlive
     };
     // The head was not read from the stream: nothing of the body came with it.
-    let mut received = Buffer::default();
-    let from = (&mut down, &mut received);
-    let outcome = run(worker, from, head.method(), &mut exchange, dial, &mut begin).await;
+    let received = Buffer::default();
+    let from = (&mut down, &received);
+    let outcome = {
+        let work = pin!(run(worker, from, head.method(), &mut exchange, dial, &mut begin));
+        unless_revoked(&mut guard, passing.request, work).await
+    };
     let Exchange { upload, download, .. } = exchange;
     let mut ended = match outcome {
         Ok(upstream) => {
@@ -40,13 +52,16 @@ pub(super) async fn forward(passing: Passing<'_>, ways: Ways, upload: Upload) ->
                 ..Ended::cut(download.head().status(), ResponseFlags::NONE, VIA_UPSTREAM)
             }
         }
-        Err(failure) => match blame(failure, &download) {
-            Ok(with) => answer(worker, down.respond(), (head, text), &with, server),
-            Err(ended) => {
-                down.reset();
-                *ended
+        Err(failure) => {
+            let revoked = matches!(failure, Failure::Revoked(_));
+            match blame(failure, &download) {
+                Ok(with) => answer(worker, down.respond(), (head, text), &with, server),
+                Err(ended) => {
+                    down.reset(if revoked { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
+                    *ended
+                }
             }
-        },
+        }
     };
     ended.received = upload.body().payload();
     ended.sent += download.body().payload();

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
+use http::{HeaderMap, HeaderValue};
 
 use super::{body::Body, fields, messages::Messages};
 
@@ -51,6 +52,16 @@ impl Pump {
         self.to.send_reset(reason);
     }
 
+    /// Ends a gRPC call in the sender's place.
+    pub(super) fn end_call(&mut self, status: &'static str, message: &'static str) {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static(status));
+        trailers.insert("grpc-message", HeaderValue::from_static(message));
+        self.grpc_status = fields::grpc_status(&trailers);
+        // It fails only if the stream is gone.
+        let _ = self.to.send_trailers(trailers);
+    }
+
     /// Passes on what there is; ready when all of it has passed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.done {
@@ -94,7 +105,7 @@ impl Pump {
         Poll::Ready(self.to.send_data(part, last).map_err(|_| Broken::To))
     }
 
-    fn finish(&mut self, trailers: Option<http::HeaderMap>) -> Result<(), Broken> {
+    fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
         let Some(trailers) = trailers else { return self.end() };
         self.grpc_status = fields::grpc_status(&trailers);
         self.done = true;

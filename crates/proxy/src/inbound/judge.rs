@@ -77,6 +77,13 @@ impl Judged {
         Self::new(0)
     }
 
+    /// Takes what was decided instead, if the request was revoked on its way.
+    pub(crate) fn revoke(&mut self, verdict: Option<(Option<Decision>, u64)>) {
+        if let Some((decision, generation)) = verdict {
+            (self.decision, self.generation) = (decision, generation);
+        }
+    }
+
     /// The normalised path of the request with this head.
     pub(crate) fn path<'a>(&'a self, head: &'a RequestHead, received: &'a [u8]) -> &'a str {
         self.path.as_deref().or_else(|| head.path(received)).unwrap_or_default()
@@ -123,7 +130,8 @@ pub(crate) fn request<P>(
     };
     let path = normalized.as_deref();
     let granted_ref = granted.as_deref();
-    let (decision, token) = match decide(active, connection, head, received, path, granted_ref) {
+    let decided = decide(active, connection, (head, received), path, granted_ref, now());
+    let (decision, token) = match decided {
         Ok(decided) => decided,
         Err(Stop::Refused(refusal)) => {
             return (Verdict::Answer(Answer::Refused(refusal)), judged);
@@ -135,11 +143,8 @@ pub(crate) fn request<P>(
     };
     let verdict = match decision.refusal() {
         Some(refusal) => {
-            worker.shared.denials.explain(|| Denial {
-                request_id: judged.id(head, received).to_owned(),
-                request: Some(denied(active, connection, head, received, &token)),
-                ..connection.denial(in_force)
-            });
+            let id = judged.id(head, received);
+            explain(worker, connection, in_force, (head, received), id, &token);
             Verdict::Answer(Answer::Refused(refusal))
         }
         None if head.method() == Method::CONNECT => Verdict::Answer(Answer::NoRoute),
@@ -218,14 +223,15 @@ fn seen(
 }
 
 /// What the policies say about a request with this normalised path, and the token that it came with. An
-/// external authorizer has its say first, then a token that is not accepted refuses.
+/// external authorizer has its say first, then a token that is not accepted at this time (seconds since 1970)
+/// refuses.
 pub(crate) fn decide(
     active: &Active,
     connection: &Connection,
-    head: &RequestHead,
-    received: &[u8],
+    (head, received): (&RequestHead, &[u8]),
     path: Option<&str>,
     granted: Option<&Granted>,
+    time: u64,
 ) -> Result<(Decision, AcceptedToken), Stop> {
     let mut fields: SmallVec<[(&str, &[u8]); 24]> = seen_fields(active, head, received).collect();
     let source = connection.source.ip();
@@ -262,7 +268,7 @@ pub(crate) fn decide(
         let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
         return Ok((decision, AcceptedToken::default()));
     }
-    let token = match active.tokens.check(&http, now()) {
+    let token = match active.tokens.check(&http, time) {
         TokenVerdict::Missing => AcceptedToken::default(),
         TokenVerdict::Accepted(token) => *token,
         TokenVerdict::Refused(fault) => return Err(Stop::Refused(token_refusal(fault, &http))),
@@ -272,6 +278,22 @@ pub(crate) fn decide(
     http.claims = token.claims.is_object().then_some(&token.claims);
     let decision = active.decide(&connection.attributes(remote_ip, Some(http)));
     Ok((decision, token))
+}
+
+/// Explains why a request was denied, if somebody wants to know.
+pub(super) fn explain(
+    worker: &Worker,
+    connection: &Connection,
+    in_force: &Arc<Active>,
+    (head, received): (&RequestHead, &[u8]),
+    id: &str,
+    token: &AcceptedToken,
+) {
+    worker.shared.denials.explain(|| Denial {
+        request_id: id.to_owned(),
+        request: Some(denied(in_force, connection, head, received, token)),
+        ..connection.denial(in_force)
+    });
 }
 
 /// A request that was denied, as far as policies see it.

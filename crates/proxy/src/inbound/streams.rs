@@ -5,6 +5,7 @@ use palisade_types::BodySeen;
 
 use super::{
     custom::body::{NotShown, Shown, hold_http2},
+    guard::Guard,
     judge::{Judged, Verdict},
     peer,
     requests::{Requests, Waiting},
@@ -14,12 +15,14 @@ use crate::{
     forward::gone,
     http2::{Call, Fate, Passing, Rewritten, Service, forward},
     report::Since,
+    signal::Watch,
 };
 
 impl Service for Requests<'_> {
     async fn serve(&self, mut call: Call) -> Fate {
         let Self { worker, connection, .. } = self;
         let since = Since::now();
+        let watch = Watch::new(&worker.reconfigured);
         let mut scratch = worker.scratches.take();
         let (head, text) = (&mut scratch.request, &mut scratch.down);
         if let Err(error) = call.read(head, text) {
@@ -33,7 +36,7 @@ impl Service for Requests<'_> {
         let request = (&*head, text.as_slice());
         let (dial, version) = self.server(Version::Http2);
         let mut waiting = OnStream { call: &mut call, request, version };
-        let (verdict, judged) = self.judge(&mut waiting).await;
+        let (verdict, mut judged) = self.judge(&mut waiting).await;
         let ended = match verdict {
             // No question is left.
             Verdict::Cut | Verdict::Ask(_) => {
@@ -51,7 +54,11 @@ impl Service for Requests<'_> {
                     server: SERVER_INBOUND,
                     added: judged.added(),
                 };
-                forward(passing, call.ways, rewritten).await
+                let mut guard = Guard::new(worker, connection, &judged, since, watch);
+                let ended = forward(passing, call.ways, rewritten, Some(&mut guard)).await;
+                let verdict = guard.verdict();
+                judged.revoke(verdict);
+                ended
             }
         };
         self.record(request, &judged, &ended, since);

@@ -37,7 +37,7 @@ impl Service for Requests<'_> {
                     server: SERVER_OUTBOUND,
                     added: &[],
                 };
-                forward(passing, call.ways, rewritten).await
+                forward(passing, call.ways, rewritten, None).await
             }
         };
         self.record(request, &routed, &ended, &asked);

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use palisade_tls::{Generation, Offer, TlsStream};
-use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -12,7 +11,7 @@ use tokio::{
 
 use super::support::{
     Answer, BACKEND, FRONTEND, Pair, Server, allow_reading, answer, application, ask, echo, field,
-    get, policy, read_head, until,
+    get, read_head, until,
 };
 
 /// An application that answers when it is told to, and shows that it has been asked.
@@ -42,13 +41,12 @@ async fn a_request_in_flight_survives_a_change_and_the_next_one_meets_it() {
     let (slow, mut asked, release) = patient().await;
     let pair = Pair::new(&Server::default(), "HTTP", slow);
     let mut stream = pair.connect().await;
-    stream.write_all(get("/").as_bytes()).await.unwrap();
+    stream.write_all(get("/api/orders").as_bytes()).await.unwrap();
     asked.wait_for(|asked| *asked).await.unwrap();
     let idle = || pair.server.metrics().contains("palisade_config_generation 2");
-    let denied =
-        Server { generation: 2, policies: vec![policy("none", &json!({}))], ..Server::default() };
+    let reading = Server { generation: 2, policies: vec![allow_reading()], ..Server::default() };
     let mut other = pair.connect().await;
-    pair.server.shared.apply(denied.config(pair.application)).unwrap();
+    pair.server.shared.apply(reading.config(pair.application)).unwrap();
     until("the change is in force", idle).await;
     assert_eq!(ask(&mut other, &get("/")).await.status(), 403);
     release.send(true).unwrap();
