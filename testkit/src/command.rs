@@ -110,6 +110,19 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Where the Python packages are that `make tools` installs.
+///
+/// # Panics
+/// When they are not there.
+#[must_use]
+pub fn python_packages() -> String {
+    let python = repository().join("target/tools/python");
+    let python = python.canonicalize().unwrap_or_else(|error| {
+        panic!("no gRPC for Python in {python:?} ({error}): run `make tools`")
+    });
+    python.display().to_string()
+}
+
 /// A tool that `make tools` installs, or else the one on the path.
 #[must_use]
 pub fn tool(name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ mod outside;
 mod processes;
 mod prometheus;
 
-pub use command::{Run, eventually, repository, tool};
+pub use command::{Run, eventually, python_packages, repository, tool};
 pub use load::{Answers, Load};
 pub use mesh::{Mesh, Starting};
 pub use outside::{Outside, Server};

@@ -95,6 +95,11 @@ impl Outside {
         within(&self.host, work)
     }
 
+    /// Runs something in the world; what it starts stays there.
+    pub fn in_world<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        within(&self.world, work)
+    }
+
     /// A server in the world that answers with its name; `/big` is a mebibyte.
     #[must_use]
     pub fn serve(&self, address: Ipv4Addr, port: u16, name: &'static str) -> Server {

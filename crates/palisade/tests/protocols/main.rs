@@ -1,11 +1,9 @@
 //! Real peers of HTTP/2 through the sidecars of a mesh: gRPC of Google's own implementation, nghttp2's server and
 //! curl, each allowed and denied, and what the access log and the metrics say about it.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
-use palisade_testkit::{Mesh, eventually, repository};
+use palisade_testkit::{Mesh, eventually, python_packages};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 const SOON: Duration = Duration::from_secs(60);
@@ -19,7 +17,7 @@ fn grpc_and_http2_are_carried_and_judged() {
     assert!(waited.code == 0, "{waited}\n{}", mesh.evidence());
     let called = |by: &str| {
         let pod = format!("{by}.speech");
-        mesh.python(&pod, include_str!("client.py"), &[packages()])
+        mesh.python(&pod, include_str!("client.py"), &[python_packages()])
     };
     eventually("the gRPC server serves", SOON, || {
         let got = called("caller");
@@ -97,18 +95,12 @@ fn it_is_counted_and_logged(mesh: &Mesh) {
     });
 }
 
-/// Where the Python packages for tests are.
-fn packages() -> String {
-    let python = repository().join("target/tools/python");
-    let python = python.canonicalize().unwrap_or_else(|error| {
-        panic!("no gRPC for Python in {python:?} ({error}): run `make tools`")
-    });
-    python.display().to_string()
-}
-
 fn manifests() -> String {
-    let program =
-        format!("import sys; sys.path.insert(0, {:?})\n{}", packages(), include_str!("server.py"));
+    let program = format!(
+        "import sys; sys.path.insert(0, {:?})\n{}",
+        python_packages(),
+        include_str!("server.py")
+    );
     let grpc = serde_json::json!(["/usr/bin/python3", "-c", program]);
     let nghttpd = serde_json::json!([
         "/usr/sbin/nghttpd",

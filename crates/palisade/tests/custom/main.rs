@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_testkit::{Mesh, eventually};
+use palisade_testkit::{Mesh, eventually, python_packages};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 const SOON: Duration = Duration::from_secs(60);
@@ -20,6 +20,11 @@ data:
       envoyExtAuthzHttp: {service: answers-no.shop.svc.cluster.local, port: 80, timeout: 5s}
     - name: fails-open
       envoyExtAuthzHttp: {service: answers-no.shop.svc.cluster.local, port: 81, failOpen: true}
+    - name: judge
+      envoyExtAuthzGrpc:
+        {service: judge.shop.svc.cluster.local, port: 50051, includeRequestBodyInCheck: {maxRequestBytes: 64}}
+    - name: judge-or-nobody
+      envoyExtAuthzGrpc: {service: judge.shop.svc.cluster.local, port: 50051, failOpen: true}
     - name: absent
       envoyExtAuthzGrpc: {service: absent.shop.svc.cluster.local, port: 80}
 ---
@@ -66,6 +71,37 @@ spec:
     )
 }
 
+/// A pod whose Python program speaks gRPC. Over HTTP, it tells what it was asked.
+fn python(name: &str, program: &str) -> String {
+    let path = format!("import sys; sys.path.insert(0, {:?})\n", python_packages());
+    let command = serde_json::json!(["/usr/bin/python3", "-c", path + program]);
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: grpc, port: 50051}}, {{name: http, port: 80, targetPort: 8080}}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: grpc
+        image: busybox
+        command: {command}
+        readinessProbe: {{tcpSocket: {{port: 50051}}, periodSeconds: 1}}
+      - {{name: http, image: mendhak/http-https-echo}}
+"
+    )
+}
+
 fn policy(name: &str, provider: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1
@@ -87,9 +123,11 @@ fn authorizers_with_sidecars_have_their_say() {
         server("web", "'-text=hello'"),
         server("answers-yes", "'-text=yes'"),
         server("answers-no", "'-text=nobody', '-status-code=401'"),
+        python("judge", include_str!("judge.py")),
+        python("speech", include_str!("../protocols/server.py")),
     ];
     mesh.kubectl_apply(&format!("{PROVIDERS}{}", servers.concat())).ok();
-    for name in ["client", "web", "answers-yes", "answers-no"] {
+    for name in ["client", "web", "answers-yes", "answers-no", "judge", "speech"] {
         let deployment = format!("deployment/{name}");
         mesh.kubectl(&["-n", "shop", "rollout", "status", &deployment, "--timeout=60s"]).ok();
     }
@@ -125,4 +163,57 @@ fn authorizers_with_sidecars_have_their_say() {
     });
     mesh.apply(&policy("second", "answers-yes")).ok();
     assert_eq!(body("/asked"), "RBAC: access denied", "two providers: none is asked");
+    a_grpc_authorizer_judges_http_and_grpc_by_the_body(&mesh);
+}
+
+/// Asks a provider about everything that comes to the gRPC server and what is beside it.
+fn judged_by(provider: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: judged, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: speech}}}}
+  action: CUSTOM
+  provider: {{name: {provider}}}
+  rules: [{{}}]
+"
+    )
+}
+
+fn a_grpc_authorizer_judges_http_and_grpc_by_the_body(mesh: &Mesh) {
+    let greet = |words: &[&str]| {
+        let args: Vec<String> =
+            [python_packages()].into_iter().chain(words.iter().map(ToString::to_string)).collect();
+        mesh.python(CLIENT, include_str!("client.py"), &args)
+    };
+    let post = |version: &str, body: &str| {
+        let args = ["exec", CLIENT, "--", "curl", "-sS", "-m", "10", "-w", " %{http_code}"];
+        mesh.palisade(&[&args[..], &[version, "-d", body, "http://speech.shop/"]].concat()).ok()
+    };
+    let versions = ["--http1.1", "--http2-prior-knowledge"];
+    mesh.apply(&judged_by("judge")).ok();
+    assert_eq!(greet(&["you", "evil one"]), "hello you\nUNAUTHENTICATED not you\n");
+    let long = "x".repeat(65);
+    for version in versions {
+        let allowed = post(version, "good");
+        assert!(allowed.ends_with(" 200") && allowed.contains("x-judged"), "{allowed}");
+        assert!(allowed.contains("good"), "the body arrives: {allowed}");
+        assert_eq!(post(version, "evil"), "not you 401", "{version}");
+        assert_eq!(post(version, &long), "Payload Too Large 413", "{version}");
+    }
+    mesh.kubectl(&["-n", "shop", "scale", "deployment/judge", "--replicas=0"]).ok();
+    eventually("without its authorizer gRPC is refused", SOON, || {
+        let got = greet(&["you"]);
+        if got.starts_with("PERMISSION_DENIED") { Ok(()) } else { Err(got) }
+    });
+    for version in versions {
+        assert_eq!(post(version, "good"), " 403", "{version}");
+    }
+    mesh.apply(&judged_by("judge-or-nobody")).ok();
+    assert_eq!(greet(&["you", "evil one"]), "hello you\nhello evil one\n");
+    for version in versions {
+        let passed = post(version, "evil");
+        assert!(passed.ends_with(" 200") && !passed.contains("x-judged"), "{passed}");
+    }
 }
