@@ -19,7 +19,7 @@ use self::{
     guard::Guard,
     judge::{Judged, Verdict},
     peer::Connection,
-    requests::{Requests, Waiting},
+    requests::{Parsed, Requests, Waiting},
 };
 use crate::{
     answer::Answer,
@@ -192,9 +192,7 @@ struct OnConnection<'a> {
 impl Waiting for OnConnection<'_> {
     type Passed = Upload;
 
-    fn open(
-        &mut self,
-    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Upload, Answer>) {
+    fn open(&mut self) -> (Parsed<'_>, impl FnMut(&Edits<'_>) -> Result<Upload, Answer>) {
         let (head, up, received) = (self.head, &mut *self.up, self.client.received.bytes());
         let pass = move |edits: &Edits<'_>| {
             Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)

@@ -25,15 +25,16 @@ use crate::{
     worker::Worker,
 };
 
+/// A request's head, and what it was parsed from.
+pub(super) type Parsed<'a> = (&'a RequestHead, &'a [u8]);
+
 /// A request that waits for its verdict, in either version of HTTP.
 pub(super) trait Waiting {
     /// It as it is passed on.
     type Passed;
 
-    /// Its head with what that was parsed from, and what makes of it what is passed on.
-    fn open(
-        &mut self,
-    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Self::Passed, Answer>);
+    /// Its head, and what makes of it what is passed on.
+    fn open(&mut self) -> (Parsed<'_>, impl FnMut(&Edits<'_>) -> Result<Self::Passed, Answer>);
 
     /// Its body, or as much of it as may be seen, once it has come. It is still passed on.
     async fn body(&mut self, seen: BodySeen) -> Result<Shown, NotShown>;

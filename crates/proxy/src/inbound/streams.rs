@@ -1,6 +1,6 @@
 //! The requests of one connection in HTTP/2, each on its stream.
 
-use palisade_http::{Edits, RequestHead, SERVER_INBOUND, Version};
+use palisade_http::{Edits, SERVER_INBOUND, Version};
 use palisade_types::BodySeen;
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     guard::Guard,
     judge::{Judged, Verdict},
     peer,
-    requests::{Requests, Waiting},
+    requests::{Parsed, Requests, Waiting},
 };
 use crate::{
     answer::Answer,
@@ -70,7 +70,7 @@ impl Service for Requests<'_> {
 /// A request whose head was read from its stream.
 struct OnStream<'a> {
     call: &'a mut Call,
-    request: (&'a RequestHead, &'a [u8]),
+    request: Parsed<'a>,
     /// What is spoken to the server.
     version: Version,
 }
@@ -78,9 +78,7 @@ struct OnStream<'a> {
 impl Waiting for OnStream<'_> {
     type Passed = Rewritten;
 
-    fn open(
-        &mut self,
-    ) -> ((&RequestHead, &[u8]), impl FnMut(&Edits<'_>) -> Result<Rewritten, Answer>) {
+    fn open(&mut self) -> (Parsed<'_>, impl FnMut(&Edits<'_>) -> Result<Rewritten, Answer>) {
         let Self { call, request, version } = self;
         let (request, version) = (*request, *version);
         (request, move |edits: &Edits<'_>| call.rewrite(request, edits, version))
