@@ -116,13 +116,12 @@ fn bad_token(name: &str) -> Option<Refusal> {
 /// The request with the token that a row is about, in the words of a case.
 pub(super) fn with_token(name: &str) -> Option<Value> {
     let (issuer, audience, token) = match name {
-        "token expired" => ("iss", "aud", Some("expired")),
+        "token expired" | "gRPC, token expired" => ("iss", "aud", Some("expired")),
         "token malformed" => ("iss", "aud", Some("malformed")),
         "token of an unknown issuer" => ("other", "aud", None),
         "token signature wrong" => ("iss", "aud", Some("wrong-key")),
         "token audience wrong" => ("iss", "other", None),
         "token not yet valid" => ("iss", "aud", Some("not-yet-valid")),
-        "gRPC, token expired" => ("iss", "aud", Some("expired")),
         _ => return None,
     };
     let grpc = name.starts_with("gRPC");

@@ -77,7 +77,7 @@ meanings! {
         "Tokens are only looked at where a RequestAuthentication applies. Without one no request has \
          a request principal or claims: an ALLOW rule allows nothing, a `not` condition always holds."
     PATH_NEVER "PAL0114" "a path that no request has after normalisation" []
-        "paths: ['/a//b', 'admin', '/a?b=c', '/x/../y']"
+        "paths: ['/%41dmin', 'admin', '/a?b=c', '/x/../y']"
         "Paths are normalised before they are compared, have no query and begin with a slash. The \
          value never matches."
     PATH_SLIPS "PAL0115" "a path that is denied exactly, and reachable by another spelling" []
@@ -121,4 +121,8 @@ meanings! {
         "A DestinationRule with TLS mode DISABLE takes the identity from its clients, and a workload in \
          mode STRICT resets their connections. Remove `tls`, as sidecars speak mTLS by themselves, or \
          write `mode: ISTIO_MUTUAL`."
+    METHOD_CASE "PAL0124" "a method in lower case" []
+        "methods: [get]"
+        "Methods are upper case and compared as they are written. The value never matches: an ALLOW rule \
+         allows nothing, a DENY rule denies nothing."
 }

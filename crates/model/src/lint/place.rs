@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use palisade_manifest::{Object, ObjectMeta, Typed, WorkloadSelector, codes};
+use palisade_manifest::{Object, ObjectMeta, Pod, Typed, WorkloadSelector, codes};
 
 use super::{Lint, Subject, did_you_mean, or_default};
 
@@ -90,7 +90,9 @@ fn selects_nothing(
     if !lint.knows_workloads() || selector.match_labels.is_empty() {
         return;
     }
-    let here = || lint.world.pods().filter(|pod| pod.metadata.namespace == namespace);
+    let everywhere = namespace == lint.world.mesh().root_namespace;
+    let in_scope = |pod: &&Pod| everywhere || pod.metadata.namespace == namespace;
+    let here = || lint.world.pods().filter(in_scope);
     let mut help = String::new();
     for (key, value) in &selector.match_labels {
         let values = || here().filter_map(|pod| pod.metadata.labels.get(key).map(String::as_str));
@@ -108,6 +110,10 @@ fn selects_nothing(
     let labels: Vec<String> =
         selector.match_labels.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let labels = labels.join(", ");
-    let message = format!("no workload in namespace `{namespace}` has the labels `{labels}`");
+    let scope = match everywhere {
+        true => String::new(),
+        false => format!(" in namespace `{namespace}`"),
+    };
+    let message = format!("no workload{scope} has the labels `{labels}`");
     lint.report(codes::SELECTS_NOTHING, at, "spec.selector", message, help);
 }

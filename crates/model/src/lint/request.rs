@@ -1,7 +1,7 @@
 //! Conditions on requests: HTTP where there is none, tokens that nobody looks at, paths and hosts that are
 //! spelt in other ways.
 
-use palisade_http::normalize::normalize;
+use palisade_http::{Method, normalize::normalize};
 use palisade_manifest::{Action, Rule, codes};
 use palisade_types::{PathNormalization, Protocol, StringPattern};
 
@@ -23,6 +23,7 @@ pub(super) fn check(lint: &mut Lint<'_>, subject: &Subject<'_>) {
                     About::Path => self::path(lint, subject, values, value, &path),
                     About::Host => host(lint, subject, values, value, &path),
                     About::Port => port(lint, subject, value, &path),
+                    About::Method => method(lint, subject, value, &path),
                     _ => {}
                 }
             }
@@ -97,6 +98,17 @@ fn path(lint: &mut Lint<'_>, subject: &Subject<'_>, values: &Values<'_>, value: 
     };
     let help = format!("{remedy}, or allow what is needed instead of denying what is not");
     lint.report(codes::PATH_SLIPS, at, path, message, help);
+}
+
+/// Methods are compared as they are written (RFC 9110, section 9.1).
+fn method(lint: &mut Lint<'_>, subject: &Subject<'_>, value: &str, path: &str) {
+    let upper = value.to_ascii_uppercase();
+    if value == upper || Method::parse(&upper).is_none() {
+        return;
+    }
+    let message = format!("no request has the method `{value}`: methods are upper case");
+    let at = (subject.study, subject.object);
+    lint.report(codes::METHOD_CASE, at, path, message, format!("write `{upper}`"));
 }
 
 /// Why no normalised path matches a value.

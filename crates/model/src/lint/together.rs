@@ -18,21 +18,23 @@ pub(super) fn check(lint: &mut Lint<'_>, subjects: &[Subject<'_>]) {
     }
 }
 
-/// An ALLOW rule that matches everything, where other ALLOW policies apply to the same workloads.
+/// An ALLOW rule that matches everything, where other ALLOW rules apply to the same workloads.
 fn everything(lint: &mut Lint<'_>, subject: &Subject<'_>, all: &[&Subject<'_>]) {
     let Some((index, _)) = rules(subject).find(|(_, rule)| is_everything(rule)) else { return };
-    let others: Vec<String> = all
+    let beside = rules(subject).filter(|(at, rule)| *at != index && !is_everything(rule));
+    let mut others: Vec<String> = beside.map(|(at, _)| format!("rule {at}")).collect();
+    let policies = all
         .iter()
         .filter(|it| !std::ptr::eq(**it, subject) && it.policy.spec.action == Action::Allow)
         .filter(|it| it.workloads.iter().any(|index| subject.workloads.contains(index)))
-        .map(|it| format!("`{}`", it.policy.metadata.name))
-        .collect();
+        .map(|it| format!("`{}`", it.policy.metadata.name));
+    others.extend(policies);
     if others.is_empty() {
         return;
     }
     let names = others.join(", ");
     let message = format!("this rule allows everybody everything, so {names} has no effect");
-    let help = "name callers or operations in it, or remove the other policies";
+    let help = "name callers or operations in it, or remove the others";
     let path = format!("spec.rules[{index}]");
     lint.report(codes::ALLOWS_ALL, (subject.study, subject.object), &path, message, help);
 }

@@ -54,6 +54,8 @@ fn each_mistake_has_its_code() {
         ("{action: DENY, selector: {matchLabels: {app: open}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}".to_owned(), &["PAL0111"]),
         ("{selector: {matchLabels: {app: open}}, rules: [{from: [{source: {notNamespaces: [data]}}]}]}".to_owned(), &["PAL0111"]),
         ("{selector: {matchLabels: {app: db}}, rules: [{to: [{operation: {methods: [GET]}}]}]}".to_owned(), &["PAL0112"]),
+        (format!("{{{backend}, rules: [{{}}, {{from: [{frontend}]}}]}}"), &["PAL0102"]),
+        (format!("{{{backend}, rules: [{{to: [{{operation: {{methods: [get]}}}}]}}]}}"), &["PAL0124"]),
         (format!("{{{backend}, rules: [{{from: [{{source: {{requestPrincipals: ['*']}}}}]}}]}}"), &["PAL0113"]),
         (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: [orders]}}}}]}}]}}"), &["PAL0114"]),
         (format!("{{{backend}, rules: [{{to: [{{operation: {{paths: ['/a/../b']}}}}]}}]}}"), &["PAL0114"]),
@@ -111,6 +113,7 @@ fn near_misses_are_no_problems() {
         ("PAL0119", source(frontend)),
         ("PAL0122", operation("ports: ['8080']")),
         ("PAL0122", operation("ports: ['9999']")),
+        ("PAL0124", operation("methods: [GET, 'P*', x-own]")),
     ] {
         let codes = codes_of(&[SHOP, &policy(&spec)]);
         assert!(!codes.iter().any(|found| found == code), "{code} {spec}: {codes:?}");
