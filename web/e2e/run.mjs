@@ -1,6 +1,8 @@
 // Looks at the console of a running mesh as a person does. `LINK` is a login link, `OUT` the folder for
 // screenshots. The mesh is examples/poc-mesh with traffic of all kinds; crates/palisade/tests/console.rs makes it.
 
+import { readFileSync } from 'node:fs';
+
 import { expect, look, open } from './browser.mjs';
 
 const { LINK: link, OUT: folder } = process.env;
@@ -46,6 +48,32 @@ try {
   await page.getByRole('combobox', { name: /^Hide/ }).fill('verdict != allowed');
   await page.locator('table.edges tbody tr.denied').first().waitFor({ state: 'detached' });
   check('hide leaves what was allowed', (await page.locator('table.edges tbody tr').count()) >= 1);
+
+  await page.goto(`${origin}/graph?type=workload&namespaces=outside`);
+  await row('intruder', 'refused').first().waitFor({ timeout: 15_000 });
+  check('a namespace shows what touches it and nothing else', (await page.locator('table.edges tbody tr.allowed').count()) === 0);
+  await page.locator('summary').filter({ hasText: 'Namespaces: outside' }).click();
+  await page.getByRole('checkbox', { name: 'poc-mesh' }).check();
+  await row('frontend', 'backend', 'allowed').first().waitFor({ timeout: 15_000 });
+  check('several namespaces can be chosen', new URL(page.url()).searchParams.get('namespaces') === 'outside,poc-mesh');
+  await page.getByRole('checkbox', { name: 'animation' }).check();
+  check('animation lets dots run along calls', (await page.locator('.call .dots').count()) >= 3);
+  await page.getByRole('checkbox', { name: 'animation' }).uncheck();
+  await page.locator('summary').filter({ hasText: 'Export' }).click();
+  for (const [kind, sign] of [['PNG', '\x89PNG'], ['SVG', '<svg'], ['JSON', '{']]) {
+    const saved = page.waitForEvent('download');
+    await page.getByRole('button', { name: kind, exact: true }).click();
+    const content = readFileSync(await (await saved).path(), 'latin1');
+    check(`the graph is saved as ${kind}`, content.startsWith(sign) && (kind === 'PNG' || content.includes('backend')));
+  }
+  await page.getByRole('button', { name: 'Play' }).click();
+  await page.getByText(/^As of /).waitFor();
+  const moment = () => new URL(page.url()).searchParams.get('at');
+  const first = moment();
+  await page.waitForFunction((old) => new URL(location.href).searchParams.get('at') !== old, first);
+  check('the past can be played', Number(moment()) > Number(first) || moment() === null);
+  if (moment() !== null) await page.getByRole('button', { name: 'Go live' }).click();
+  await page.getByText('Live', { exact: true }).waitFor();
 
   await page.goto(`${origin}/policy`);
   await page.getByLabel('Caller').fill('poc-mesh/payments-sa');

@@ -2,11 +2,11 @@
 
 import type { Mesh, Workload } from '../lib/types';
 
-/// How much of a certificate's life is over, when it ends, and when the sidecar renews it.
+/// How much of a certificate's life is left, when it ends, and when the sidecar renews it.
 export function lifetime(from: number, to: number, now: number): { percent: number; text: string; renewal: string } {
-  const percent = Math.min(100, Math.max(0, ((now - from) / Math.max(1, to - from)) * 100));
   const left = to - now;
-  if (left <= 0) return { percent: 100, text: 'expired', renewal: 'overdue' };
+  const percent = Math.min(100, Math.max(0, (left / Math.max(1, to - from)) * 100));
+  if (left <= 0) return { percent: 0, text: 'expired', renewal: 'overdue' };
   const due = from + (to - from) * RENEWED_AFTER - now;
   return { percent, text: `${span(left)} left`, renewal: due > 0 ? `in about ${span(due)}` : 'due now' };
 }
@@ -24,7 +24,7 @@ export function Validity({ from, to, now }: { from: number; to: number; now: num
   const { percent, text } = lifetime(from, to, now);
   return (
     <span className="validity" title={`until ${new Date(to * 1000).toLocaleString()}`}>
-      <progress max={100} value={percent} aria-label="share of the certificate's life that is over" />
+      <progress max={100} value={percent} aria-label="share of the certificate's life that is left" />
       {text}
     </span>
   );
