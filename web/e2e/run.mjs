@@ -57,7 +57,7 @@ try {
   await row('frontend', 'backend', 'allowed').first().waitFor({ timeout: 15_000 });
   check('several namespaces can be chosen', new URL(page.url()).searchParams.get('namespaces') === 'outside,poc-mesh');
   await page.getByRole('checkbox', { name: 'animation' }).check();
-  check('animation lets dots run along calls', (await page.locator('.call .dots').count()) >= 3);
+  await page.locator('.call .dots').nth(2).waitFor({ state: 'attached', timeout: 15_000 });
   await page.getByRole('checkbox', { name: 'animation' }).uncheck();
   await page.locator('summary').filter({ hasText: 'Export' }).click();
   for (const [kind, sign] of [['PNG', '\x89PNG'], ['SVG', '<svg'], ['JSON', '{']]) {
@@ -66,6 +66,8 @@ try {
     const content = readFileSync(await (await saved).path(), 'latin1');
     check(`the graph is saved as ${kind}`, content.startsWith(sign) && (kind === 'PNG' || content.includes('backend')));
   }
+  await page.keyboard.press('Escape');
+  check('Escape closes a menu', (await page.locator('details[open]').count()) === 0);
   await page.getByRole('button', { name: 'Play' }).click();
   await page.getByText(/^As of /).waitFor();
   const moment = () => new URL(page.url()).searchParams.get('at');

@@ -2,6 +2,7 @@ import { useState } from 'react';
 
 import { words } from '../lib/api';
 import type { Graph } from '../lib/types';
+import { Menu } from './Menu';
 import type { Layout } from './route';
 import { download, palette, png, svg } from './picture';
 import type { LabelOptions } from './text';
@@ -21,8 +22,7 @@ export function Export({ graph, places, options }: { graph: Graph; places: Layou
     download(`${name}.${kind}`, blob);
   };
   return (
-    <details className="menu">
-      <summary>Export</summary>
+    <Menu title="Export">
       <div>
         {(['png', 'svg', 'json'] as const).map((kind) => (
           <button
@@ -41,6 +41,6 @@ export function Export({ graph, places, options }: { graph: Graph; places: Layou
         ))}
         {error && <p className="wrong">{error}</p>}
       </div>
-    </details>
+    </Menu>
   );
 }

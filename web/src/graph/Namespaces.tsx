@@ -1,10 +1,11 @@
+import { Menu } from './Menu';
+
 /// A choice of several namespaces; none chosen is all of them.
 export function Namespaces({ all, chosen, onChange }: { all: string[]; chosen: string[]; onChange: (chosen: string[]) => void }) {
   const swap = (name: string) => onChange(chosen.includes(name) ? chosen.filter((it) => it !== name) : [...chosen, name].sort());
   const text = chosen.length === 0 ? 'all' : chosen.length <= 2 ? chosen.join(', ') : `${chosen.length} of ${all.length}`;
   return (
-    <details className="menu">
-      <summary>Namespaces: {text}</summary>
+    <Menu title={`Namespaces: ${text}`}>
       <fieldset>
         <legend className="hidden">Namespaces</legend>
         <button type="button" className="as-link" disabled={chosen.length === 0} onClick={() => onChange([])}>
@@ -17,6 +18,6 @@ export function Namespaces({ all, chosen, onChange }: { all: string[]; chosen: s
           </label>
         ))}
       </fieldset>
-    </details>
+    </Menu>
   );
 }
