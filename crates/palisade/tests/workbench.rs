@@ -134,6 +134,12 @@ fn a_suite_says_offline_what_it_says_live() {
     let run = palisade(&["test", "--offline", &suite.display().to_string()]).code(1);
     assert!(run.stdout.contains("status 403, expected 200"), "{run}");
     assert!(run.stdout.contains("backend-deny-payments-example"), "{run}");
+    // A probe that fails anyway notices nothing.
+    let suite = suite.display().to_string();
+    let run = palisade(&["test", "--offline", &suite, "--mutate", "-o", "json"]).code(1);
+    let said: Value = serde_json::from_str(&run.stdout).unwrap();
+    let (changes, unnoticed) = (&said["mutation"]["changes"], &said["mutation"]["unnoticed"]);
+    assert_eq!(changes.as_u64(), unnoticed.as_array().map(|all| all.len() as u64), "{run}");
     let run = palisade(&["test", "--offline", probes]).code(2);
     assert!(run.stderr.contains("--offline needs manifests"), "{run}");
 }
