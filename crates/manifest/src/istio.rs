@@ -1,4 +1,4 @@
-//! Istio's security kinds and DestinationRule as typed values.
+//! Istio's security kinds as typed values.
 //!
 //! These are structural: what Istio's webhook would refuse (a null rule, an unknown `when` key) can
 //! still be held, since stored objects may have it and the decision must then be Istio's.
@@ -348,65 +348,4 @@ pub struct JwtHeader {
     /// What stands before the token.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
-}
-
-/// `networking.istio.io/v1` DestinationRule.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DestinationRule {
-    /// Name, namespace, age.
-    pub metadata: ObjectMeta,
-    /// What it says.
-    pub spec: DestinationRuleSpec,
-}
-
-/// `spec` of a [`DestinationRule`]: what Palisade acts on.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DestinationRuleSpec {
-    /// Service host, short or fully qualified.
-    pub host: String,
-    /// Named subsets of its workloads.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subsets: Vec<Subset>,
-    /// How clients connect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traffic_policy: Option<TrafficPolicy>,
-}
-
-/// A named subset of a service's workloads.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Subset {
-    /// Name.
-    pub name: String,
-    /// Labels of its workloads.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// `trafficPolicy`: only `tls` is acted on.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TrafficPolicy {
-    /// Client TLS settings.
-    pub tls: Option<TlsSettings>,
-}
-
-/// `trafficPolicy.tls`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TlsSettings {
-    /// The mode.
-    pub mode: TlsMode,
-}
-
-/// `trafficPolicy.tls.mode`; SIMPLE and MUTUAL are refused by validation.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TlsMode {
-    /// Plaintext.
-    #[default]
-    Disable,
-    /// The mesh's mTLS.
-    IstioMutual,
 }

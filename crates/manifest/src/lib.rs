@@ -9,6 +9,7 @@ pub mod codes;
 mod crds;
 mod decode;
 mod defaults;
+mod destination_rule;
 mod ids;
 mod istio;
 mod kubernetes;
@@ -31,13 +32,16 @@ pub use check::is_reserved_header;
 pub use crds::crds;
 pub use decode::{Decoded, Object, decode, validate_object};
 pub use defaults::apply_defaults;
+pub use destination_rule::{
+    ConnectionPool, DestinationRule, DestinationRuleSpec, HttpPool, LoadBalancer, OutlierDetection,
+    SimpleLb, Subset, TcpPool, TlsMode, TlsSettings, TrafficPolicy,
+};
 pub use ids::one_id_warning;
 pub use istio::{
-    Action, AuthorizationPolicy, AuthorizationPolicySpec, ClaimToHeader, Condition,
-    DestinationRule, DestinationRuleSpec, From, JwtHeader, JwtRule, Mtls, MtlsSetting, Operation,
-    PeerAuthentication, PeerAuthenticationSpec, Provider, RequestAuthentication,
-    RequestAuthenticationSpec, Rule, Source, Subset, TargetRef, TlsMode, TlsSettings, To,
-    TrafficPolicy, WorkloadSelector,
+    Action, AuthorizationPolicy, AuthorizationPolicySpec, ClaimToHeader, Condition, From,
+    JwtHeader, JwtRule, Mtls, MtlsSetting, Operation, PeerAuthentication, PeerAuthenticationSpec,
+    Provider, RequestAuthentication, RequestAuthenticationSpec, Rule, Source, TargetRef, To,
+    WorkloadSelector,
 };
 pub use kubernetes::{
     Container, ContainerPort, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Namespace,

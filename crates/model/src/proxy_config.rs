@@ -8,6 +8,8 @@ use palisade_manifest::{AuthorizationPolicy, RequestAuthentication};
 use palisade_types::{Mesh, MtlsMode, Protocol, SpiffeId};
 use serde::{Deserialize, Serialize};
 
+use crate::Traffic;
+
 /// The configuration of one workload's sidecar at one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -170,9 +172,16 @@ pub struct OutboundPort {
     /// Ready endpoints.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// How its endpoints are shared out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub traffic: Traffic,
     /// What a ServiceEntry says besides; none for a service of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<Entry>,
+}
+
+fn is_default(traffic: &Traffic) -> bool {
+    *traffic == Traffic::default()
 }
 
 /// How connections to a port of a ServiceEntry are known, and where they go.

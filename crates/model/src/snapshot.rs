@@ -20,7 +20,7 @@ use std::{
 use palisade_manifest::Pod;
 use palisade_types::{Mesh, WorkloadRef};
 
-pub(crate) use destination::{TlsModes, is_about};
+pub(crate) use destination::{ClientPolicies, is_about};
 pub use services::port_protocol;
 pub(crate) use services::{service_host, service_ref, target_port};
 pub(crate) use workload::identity as identity_of;
@@ -59,7 +59,7 @@ impl Snapshot {
         let pods: Vec<&Pod> = objects.pods().filter(|pod| workload::is_live(pod)).collect();
         let registry = Registry::new(objects, &pods);
         let modes = selection::Modes::new(objects, &mesh);
-        let tls = TlsModes::new(objects, &mesh);
+        let policies = ClientPolicies::new(objects, &mesh);
         let entries = Entries::new(objects);
         let destinations = Destinations::new(&registry, &modes, &mesh);
         let mut outbound = BTreeMap::new();
@@ -69,8 +69,10 @@ impl Snapshot {
             .filter_map(|pod| {
                 let namespace = pod.metadata.namespace.as_str();
                 let outbound = outbound
-                    .entry((tls.scope(namespace), entries.scope(namespace)))
-                    .or_insert_with(|| Arc::new(destinations.seen_from(namespace, &tls, &entries)));
+                    .entry((policies.scope(namespace), entries.scope(namespace)))
+                    .or_insert_with(|| {
+                        Arc::new(destinations.seen_from(namespace, &policies, &entries))
+                    });
                 let part = Part {
                     workload: Arc::new(workload::workload(pod, &mesh)?),
                     inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),

@@ -17,7 +17,7 @@ pub use question::{Arrival, Call, Request};
 
 use crate::{
     Object, Objects, Snapshot, has_sidecar, metadata_of,
-    snapshot::{TlsModes, identity_of, service_ref, target_port},
+    snapshot::{ClientPolicies, identity_of, service_ref, target_port},
 };
 
 /// Objects, and the snapshot of them.
@@ -163,7 +163,7 @@ impl World {
     /// The TLS mode that a DestinationRule sets for clients of a namespace; none leaves it to auto mTLS.
     #[must_use]
     pub fn client_tls(&self, client: &str, service: &Service) -> Option<TlsMode> {
-        TlsModes::new(&self.objects, self.mesh()).mode(client, &service_ref(service))
+        ClientPolicies::new(&self.objects, self.mesh()).mode(client, &service_ref(service))
     }
 
     /// The modes of a pod's ports, and the policies that they come from.

@@ -1,11 +1,12 @@
-//! DestinationRules: host and subsets.
+//! DestinationRules: host, subsets, and the ranges of what their traffic policies say.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{labels, meta::named, names, pod};
 use crate::{
     codes,
     place::{Place, Report},
+    value::go_duration,
 };
 
 /// `spec` of a DestinationRule.
@@ -19,6 +20,9 @@ pub(super) fn rule(spec: &Place<'_>, report: &mut Report) {
             report.error_help(codes::NAME, &host, message, help);
         }
     }
+    if let Some(policy) = spec.get("trafficPolicy") {
+        traffic(&policy, report);
+    }
     let mut seen = BTreeMap::new();
     for subset in spec.list("subsets") {
         if let Some(name) = subset.get("name") {
@@ -31,3 +35,46 @@ pub(super) fn rule(spec: &Place<'_>, report: &mut Report) {
         }
     }
 }
+
+/// Ranges as Istio's validation has them.
+fn traffic(policy: &Place<'_>, report: &mut Report) {
+    for (path, most) in NUMBERS {
+        if let Some(place) = policy.walk(path)
+            && place.node.int().is_some_and(|number| !(0..=*most).contains(&number))
+        {
+            let name = path.last().copied().unwrap_or_default();
+            report.error(codes::RANGE, &place, format!("`{name}` is 0 to {most}"));
+        }
+    }
+    for path in DURATIONS {
+        if let Some(place) = policy.walk(path)
+            && let Some(value) = place.node.text().and_then(go_duration)
+            && (value < Duration::from_millis(1) || !value.as_nanos().is_multiple_of(1_000_000))
+        {
+            let name = path.last().copied().unwrap_or_default();
+            let message = format!("`{name}` is at least 1ms, and whole milliseconds");
+            report.error(codes::RANGE, &place, message);
+        }
+    }
+}
+
+const NUMBERS: &[(&[&str], i64)] = &[
+    (&["connectionPool", "tcp", "maxConnections"], MOST),
+    (&["connectionPool", "http", "http1MaxPendingRequests"], MOST),
+    (&["connectionPool", "http", "http2MaxRequests"], MOST),
+    (&["connectionPool", "http", "maxRequestsPerConnection"], MOST),
+    (&["connectionPool", "http", "maxRetries"], MOST),
+    (&["outlierDetection", "consecutive5xxErrors"], MOST),
+    (&["outlierDetection", "consecutiveGatewayErrors"], MOST),
+    (&["outlierDetection", "maxEjectionPercent"], 100),
+    (&["outlierDetection", "minHealthPercent"], 100),
+];
+
+const MOST: i64 = i32::MAX as i64;
+
+const DURATIONS: &[&[&str]] = &[
+    &["connectionPool", "tcp", "connectTimeout"],
+    &["connectionPool", "http", "idleTimeout"],
+    &["outlierDetection", "interval"],
+    &["outlierDetection", "baseEjectionTime"],
+];

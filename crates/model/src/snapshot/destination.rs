@@ -5,58 +5,58 @@
 
 use std::collections::BTreeMap;
 
-use palisade_manifest::{DestinationRule, TlsMode};
+use palisade_manifest::{DestinationRule, TlsMode, TrafficPolicy};
 use palisade_types::Mesh;
 
 use crate::{Objects, ServiceRef};
 
-/// The client TLS modes that DestinationRules set, by the rules' namespace.
-pub(crate) struct TlsModes<'a> {
+/// The traffic policies that DestinationRules set, by the rules' namespace.
+pub(crate) struct ClientPolicies<'a> {
     root_namespace: &'a str,
-    by_namespace: BTreeMap<&'a str, Vec<Setting>>,
+    by_namespace: BTreeMap<&'a str, Vec<Setting<'a>>>,
 }
 
-/// One rule's host, fully qualified or with a leading `*`, and its mode, if it sets one.
-struct Setting {
+/// One rule's host, fully qualified or with a leading `*`, and its policy, if it has one.
+struct Setting<'a> {
     host: String,
-    mode: Option<TlsMode>,
+    policy: Option<&'a TrafficPolicy>,
 }
 
-impl<'a> TlsModes<'a> {
+impl<'a> ClientPolicies<'a> {
     pub(crate) fn new(objects: &'a Objects, mesh: &'a Mesh) -> Self {
         let mut rules: Vec<&DestinationRule> = objects.destination_rules.good().collect();
         rules.sort_by_key(|rule| {
             let metadata = &rule.metadata;
             (metadata.creation_timestamp, &metadata.name, &metadata.namespace)
         });
-        let mut by_namespace: BTreeMap<&str, Vec<Setting>> = BTreeMap::new();
+        let mut by_namespace: BTreeMap<&str, Vec<Setting<'_>>> = BTreeMap::new();
         for rule in rules {
             let namespace = rule.metadata.namespace.as_str();
             by_namespace.entry(namespace).or_default().push(Setting {
                 host: qualified(&rule.spec.host, namespace),
-                mode: rule
-                    .spec
-                    .traffic_policy
-                    .as_ref()
-                    .and_then(|policy| policy.tls.as_ref())
-                    .map(|tls| tls.mode),
+                policy: rule.spec.traffic_policy.as_ref(),
             });
         }
         Self { root_namespace: &mesh.root_namespace, by_namespace }
     }
 
-    /// A name for all namespaces whose clients see the same modes.
+    /// A name for all namespaces whose clients see the same policies.
     pub(super) fn scope<'b>(&self, client: &'b str) -> Option<&'b str> {
         self.by_namespace.contains_key(client).then_some(client)
     }
 
-    /// The mode for clients of a namespace; none leaves it to auto mTLS.
+    /// The TLS mode for clients of a namespace; none leaves it to auto mTLS.
     pub(crate) fn mode(&self, client: &str, service: &ServiceRef) -> Option<TlsMode> {
+        self.policy(client, service)?.tls.as_ref().map(|tls| tls.mode)
+    }
+
+    /// The policy for clients of a namespace.
+    pub(crate) fn policy(&self, client: &str, service: &ServiceRef) -> Option<&'a TrafficPolicy> {
         [client, &service.namespace, self.root_namespace]
             .into_iter()
             .filter_map(|namespace| self.by_namespace.get(namespace))
             .find_map(|settings| most_specific(settings, &service.host))
-            .and_then(|setting| setting.mode)
+            .and_then(|setting| setting.policy)
     }
 }
 
@@ -72,8 +72,8 @@ fn covers(pattern: &str, host: &str) -> bool {
     }
 }
 
-fn most_specific<'a>(settings: &'a [Setting], host: &str) -> Option<&'a Setting> {
-    let rank = |setting: &Setting| (!setting.host.starts_with('*'), setting.host.len());
+fn most_specific<'a, 'b>(settings: &'b [Setting<'a>], host: &str) -> Option<&'b Setting<'a>> {
+    let rank = |setting: &Setting<'_>| (!setting.host.starts_with('*'), setting.host.len());
     settings
         .iter()
         .filter(|setting| covers(&setting.host, host))
@@ -92,7 +92,7 @@ fn qualified(host: &str, namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use palisade_manifest::{DestinationRuleSpec, ObjectMeta, TlsSettings, TrafficPolicy};
+    use palisade_manifest::{DestinationRuleSpec, ObjectMeta, TlsSettings};
 
     use super::*;
     use crate::Object;
@@ -107,7 +107,10 @@ mod tests {
             },
             spec: DestinationRuleSpec {
                 host: host.to_owned(),
-                traffic_policy: mode.map(|mode| TrafficPolicy { tls: Some(TlsSettings { mode }) }),
+                traffic_policy: mode.map(|mode| TrafficPolicy {
+                    tls: Some(TlsSettings { mode }),
+                    ..TrafficPolicy::default()
+                }),
                 ..DestinationRuleSpec::default()
             },
         }))
@@ -162,7 +165,7 @@ mod tests {
                 namespace: "shop".to_owned(),
             };
             assert_eq!(
-                TlsModes::new(&objects, &mesh).mode("client", &service),
+                ClientPolicies::new(&objects, &mesh).mode("client", &service),
                 expected,
                 "{rules:?}"
             );

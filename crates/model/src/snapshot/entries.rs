@@ -8,7 +8,7 @@ use palisade_types::Protocol;
 
 use super::outbound::unknown;
 use crate::{
-    Endpoint, Entry, Matching, NamedEndpoint, Objects, OutboundPort, ServiceRef, Upstream,
+    Endpoint, Entry, Matching, NamedEndpoint, Objects, OutboundPort, ServiceRef, Traffic, Upstream,
 };
 
 /// All entries, the oldest first: of two with the same host and port, it is the one in force.
@@ -73,6 +73,7 @@ fn outbound(entry: &ServiceEntry, host: &str, port: &ServiceEntryPort) -> Outbou
         sni: format!("outbound_.{}_._.{host}", port.number),
         identities: Vec::new(),
         endpoints: endpoints(spec, port),
+        traffic: Traffic::default(),
         entry: Some(Entry { matching, upstream: upstream(spec, host, port) }),
     }
 }

@@ -10,14 +10,14 @@ use palisade_manifest::{EndpointSlice, Pod, TlsMode};
 use palisade_types::{Mesh, SpiffeId};
 
 use super::{
-    destination::TlsModes,
+    destination::ClientPolicies,
     entries::Entries,
     has_sidecar, metadata_of,
     selection::Modes,
     services::{Entry, Registry, port_protocol},
     workload,
 };
-use crate::{Endpoint, Metadata, MtlsModes, Outbound, OutboundPort};
+use crate::{Endpoint, Metadata, MtlsModes, Outbound, OutboundPort, Traffic};
 
 /// Everything that can be connected to, before a client's DestinationRules.
 pub(super) struct Destinations {
@@ -48,6 +48,7 @@ impl Destinations {
                             sni: format!("outbound_.{}_._.{host}", port.port),
                             identities: identities.clone(),
                             endpoints: targets.ready(&entry.slices, &port.name),
+                            traffic: Traffic::default(),
                             entry: None,
                         },
                     })
@@ -57,22 +58,24 @@ impl Destinations {
         Self { ports }
     }
 
-    /// What clients of a namespace are told: a DestinationRule's mode replaces auto mTLS. Services
-    /// of Kubernetes come first, so that no entry takes their place.
+    /// What clients of a namespace are told: a DestinationRule's mode replaces auto mTLS, and the rest of
+    /// its traffic policy comes with it. Services of Kubernetes come first, so that no entry takes their place.
     pub(super) fn seen_from(
         &self,
         namespace: &str,
-        tls: &TlsModes<'_>,
+        policies: &ClientPolicies<'_>,
         entries: &Entries<'_>,
     ) -> Outbound {
         let services = self.ports.iter().map(|destination| destination.port.clone());
         let ports = services
             .chain(entries.seen_from(namespace))
             .map(|mut port| {
-                if let Some(mode) = tls.mode(namespace, &port.service) {
-                    let mtls = matches!(mode, TlsMode::IstioMutual);
+                let Some(policy) = policies.policy(namespace, &port.service) else { return port };
+                if let Some(tls) = &policy.tls {
+                    let mtls = matches!(tls.mode, TlsMode::IstioMutual);
                     port.endpoints.iter_mut().for_each(|endpoint| endpoint.mtls = mtls);
                 }
+                port.traffic = Traffic::of(policy);
                 port
             })
             .collect();

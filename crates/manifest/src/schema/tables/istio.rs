@@ -3,12 +3,18 @@
 use super::meta::OBJECT_META;
 use crate::schema::{
     Object,
-    Type::{Any, Bool, Duration, Enum, List, Map, Object as Obj, Objects, Str},
+    Type::{Any, Bool, Duration, Enum, Int32, List, Map, Object as Obj, Objects, Str},
     f, object, open_object,
 };
 
 const WAYPOINTS: &str = "there are no gateways and waypoints to attach a policy to";
-const DESTINATION: &str = "of traffic policies only `tls.mode` is implemented";
+const DESTINATION: &str = "of traffic policies `connectionPool`, `loadBalancer.simple`, `outlierDetection` and \
+    `tls.mode` are implemented";
+const POOL: &str = "of connection pools `tcp.maxConnections`, `tcp.connectTimeout`, \
+    `http.http1MaxPendingRequests`, `http.http2MaxRequests`, `http.maxRequestsPerConnection`, \
+    `http.maxRetries` and `http.idleTimeout` are implemented";
+const BALANCER: &str = "an endpoint is chosen by `simple`: LEAST_REQUEST, RANDOM or ROUND_ROBIN";
+const OUTLIERS: &str = "failures to connect count as gateway errors";
 const CLIENT_TLS: &str = "clients use the certificates of the mesh";
 
 pub(super) static ISTIO_STATUS: Object = open_object("istio.meta.v1alpha1.IstioStatus", &[]);
@@ -190,12 +196,85 @@ static CLIENT_TLS_SETTINGS: Object = object(
     ],
 );
 
+static TCP_POOL: Object = object(
+    "istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings",
+    &[
+        f("connectTimeout", Duration).doc("How long connecting may take; 10s."),
+        f("idleTimeout", Str).refused(POOL),
+        f("maxConnectionDuration", Str).refused(POOL),
+        f("maxConnections", Int32).doc("Connections in use at once."),
+        f("tcpKeepalive", Any).refused(POOL),
+    ],
+);
+
+static HTTP_POOL: Object = object(
+    "istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings",
+    &[
+        f("h2UpgradePolicy", Enum(&["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]))
+            .only(&["DEFAULT", "DO_NOT_UPGRADE"], "what a port speaks is what it declares"),
+        f("http1MaxPendingRequests", Int32).doc("Requests that wait for a connection at once."),
+        f("http2MaxRequests", Int32).doc("Requests under way at once."),
+        f("idleTimeout", Duration).doc("How long a connection is kept without requests; 60s."),
+        f("maxConcurrentStreams", Int32).refused(POOL),
+        f("maxRequestsPerConnection", Int32).doc("Requests of one connection."),
+        f("maxRetries", Int32).doc("Retries under way at once."),
+        f("useClientProtocol", Bool).refused(POOL),
+    ],
+);
+
+static CONNECTION_POOL: Object = object(
+    "istio.networking.v1alpha3.ConnectionPoolSettings",
+    &[
+        f("http", Obj(&HTTP_POOL)).doc("Limits on requests."),
+        f("tcp", Obj(&TCP_POOL)).doc("Limits on all connections."),
+    ],
+);
+
+static LOAD_BALANCER: Object = object(
+    "istio.networking.v1alpha3.LoadBalancerSettings",
+    &[
+        f("consistentHash", Any).refused(BALANCER),
+        f("localityLbSetting", Any).refused(BALANCER),
+        f(
+            "simple",
+            Enum(&[
+                "UNSPECIFIED",
+                "LEAST_CONN",
+                "RANDOM",
+                "PASSTHROUGH",
+                "ROUND_ROBIN",
+                "LEAST_REQUEST",
+            ]),
+        )
+        .only(&["UNSPECIFIED", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "LEAST_REQUEST"], BALANCER)
+        .doc("How an endpoint is chosen; LEAST_REQUEST."),
+        f("warmup", Any).refused(BALANCER),
+        f("warmupDurationSecs", Any).refused(BALANCER),
+    ],
+);
+
+static OUTLIER_DETECTION: Object = object(
+    "istio.networking.v1alpha3.OutlierDetection",
+    &[
+        f("baseEjectionTime", Duration).doc("How long the first ejection lasts; 30s."),
+        f("consecutive5xxErrors", Int32).doc("Errors in a row that eject; 5, 0 for never."),
+        f("consecutiveErrors", Int32).refused("write `consecutiveGatewayErrors`"),
+        f("consecutiveGatewayErrors", Int32).doc("Errors 502 to 504 in a row that eject."),
+        f("consecutiveLocalOriginFailures", Int32).refused(OUTLIERS),
+        f("interval", Duration).doc("How long it takes to forget one ejection; 10s."),
+        f("maxEjectionPercent", Int32).doc("Most endpoints that are ejected, of a hundred; 10."),
+        f("minHealthPercent", Int32).doc("Fewest endpoints left, of a hundred, else all are."),
+        f("splitExternalLocalOriginErrors", Bool).refused(OUTLIERS),
+    ],
+);
+
 static TRAFFIC_POLICY: Object = object(
     "istio.networking.v1alpha3.TrafficPolicy",
     &[
-        f("connectionPool", Any).refused(DESTINATION),
-        f("loadBalancer", Any).refused(DESTINATION),
-        f("outlierDetection", Any).refused(DESTINATION),
+        f("connectionPool", Obj(&CONNECTION_POOL)).doc("Limits on connections and requests."),
+        f("loadBalancer", Obj(&LOAD_BALANCER)).doc("How endpoints are chosen."),
+        f("outlierDetection", Obj(&OUTLIER_DETECTION))
+            .doc("When endpoints that fail are left alone."),
         f("portLevelSettings", List(&Any)).refused(DESTINATION),
         f("proxyProtocol", Any).refused(DESTINATION),
         f("retryBudget", Any).refused(DESTINATION),
