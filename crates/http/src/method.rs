@@ -36,6 +36,12 @@ impl Method {
         KNOWN.iter().any(|known| known.starts_with(start))
     }
 
+    /// Whether a request may be repeated without another effect (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        matches!(self.0, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+    }
+
     /// As it stands in the request line; empty for no method.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -15,10 +15,14 @@ use palisade_policy::{
 use palisade_types::{ExtensionProvider, MtlsMode, OutboundTrafficPolicy, Protocol};
 
 pub(crate) use anywhere::{Anywhere, Said};
-pub(crate) use route::{Destination, Pick, Route, Target, Targets};
+pub(crate) use cluster::{Counted, Full, Slot};
+pub(crate) use route::{Destination, Pick, Route, Taken, Target, Targets};
 
 mod anywhere;
+mod balance;
+mod cluster;
 mod names;
+mod outlier;
 mod route;
 
 /// The configuration in force.

@@ -108,7 +108,13 @@ impl Answer {
         match self {
             Self::External(external) => write_external(external, &circumstances, out),
             Self::Unreadable(error) => LocalReply::to_error(*error).encode(&circumstances, out),
-            other => LocalReply::text(other.status(), &other.body()).encode(&circumstances, out),
+            other => {
+                let overloaded = other.flags() == ResponseFlags::UPSTREAM_OVERFLOW;
+                let fields = if overloaded { OVERLOADED } else { &[] };
+                let body = other.body();
+                let reply = LocalReply { fields, ..LocalReply::text(other.status(), &body) };
+                reply.encode(&circumstances, out);
+            }
         }
         persistence
     }
@@ -209,6 +215,7 @@ impl Answer {
             Self::Refused(_) | Self::Unreadable(_) | Self::LongBody | Self::BlackHole => {
                 ResponseFlags::NONE
             }
+            Self::NoConnection(ConnectError::Overflow) => ResponseFlags::UPSTREAM_OVERFLOW,
             Self::NoConnection(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Self::NoResponse(error) if tls_reason(error.as_ref()).is_some() => {
                 ResponseFlags::UPSTREAM_CONNECTION_FAILURE
@@ -233,6 +240,9 @@ impl Answer {
             }
             Self::NoConnection(ConnectError::NoCredentials) => {
                 failure("TLS error: no certificate".to_owned())
+            }
+            Self::NoConnection(ConnectError::Overflow) => {
+                Reset { reason: "overflow", failure: None }
             }
             Self::NoResponse(error) => match tls_reason(error.as_ref()) {
                 Some(reason) => failure(format!("TLS error: {reason}")),
@@ -282,6 +292,9 @@ fn sentence(kind: io::ErrorKind) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// Tells the client's own client not to try again.
+const OVERLOADED: &[(&str, &[u8])] = &[("x-envoy-overloaded", b"true")];
+
 const BEFORE_HEADERS: &str = "upstream connect error or disconnect/reset before headers.";
 
 #[cfg(test)]
@@ -310,6 +323,7 @@ mod tests {
             tcp(io::ErrorKind::TimedOut),
             Answer::NoConnection(ConnectError::Tls(tls)),
             Answer::NoConnection(ConnectError::NoCredentials),
+            Answer::NoConnection(ConnectError::Overflow),
             Answer::NoResponse(None),
             Answer::NoResponse(Some(io::ErrorKind::ConnectionReset.into())),
             Answer::StreamReset(h2::Reason::CANCEL),

@@ -105,7 +105,7 @@ impl Edges {
     }
 
     /// Connections of the workload to an address that the mesh does not know.
-    pub(crate) fn unknown(&self, active: Option<&Active>, name: &'static str) -> EdgeMetrics {
+    pub(crate) fn unknown(&self, active: Option<&Active>, name: &str) -> EdgeMetrics {
         self.shard.edge(&Edge {
             reporter: Reporter::Source,
             source: party(active.map(|active| &active.config.workload.metadata), None),

@@ -15,15 +15,17 @@ use tracing::{debug, warn};
 
 use crate::{
     answer::{Answer, Written},
+    attempts::{Towards, Trouble},
     buffer::Buffer,
     http1::{
         Client, Download, DownloadError, Exchange, ExchangeError, Scratch, Upload, UploadError,
     },
+    http2,
     inbound::guard::{Guard, Revoked, unless_revoked},
     io::Stream,
     pool::Upstream,
     reply::reply,
-    upstream::{ConnectError, Dial},
+    upstream::ConnectError,
     worker::Worker,
 };
 
@@ -167,7 +169,7 @@ pub(crate) async fn forward(
     client: &mut Client<Stream>,
     scratch: &mut Scratch,
     upload: Upload,
-    (dial, version): (Dial<'_>, Version),
+    (mut towards, version): (Towards<'_>, Version),
     server: &'static str,
     mut guard: Option<&mut Guard<'_>>,
 ) -> (Ended, Passed) {
@@ -190,12 +192,14 @@ pub(crate) async fn forward(
     let (from, request) = ((stream, received), (head, received.bytes()));
     let outcome = match version {
         Version::Http1 => {
-            let run = pin!(run(worker, from, head.method(), &mut exchange, dial, &mut begin));
+            let run =
+                pin!(run(worker, from, head.method(), &mut exchange, &mut towards, &mut begin));
             let done = unless_revoked(&mut guard, request, run).await;
             done.map(|upstream| (local_address(worker, &upstream), Some(upstream)))
         }
         Version::Http2 => {
-            let mut run = Box::pin(run_http2(worker, from, &mut exchange, dial, &mut begin));
+            let mut run =
+                Box::pin(run_http2(worker, from, &mut exchange, &mut towards, &mut begin));
             let done = unless_revoked(&mut guard, request, run.as_mut()).await;
             done.map(|local| (local, None))
         }
@@ -207,7 +211,8 @@ pub(crate) async fn forward(
     let Exchange { upload, download, .. } = exchange;
     ended.received = upload.body().payload();
     ended.sent += download.body().payload();
-    ended.upstream = Some(dial.address);
+    ended.upstream = Some(towards.dial().address);
+    ended.flags = ended.flags.and(towards.flags());
     ended.answered = answered;
     ended.local = local;
     (ended, Passed { upload, download, upstream })
@@ -269,46 +274,95 @@ pub(crate) fn keep(worker: &Worker, upstream: Upstream, now: Instant) {
     }
 }
 
-/// Connects and exchanges; once more if an idle connection turns out to be dead.
+/// Connects and exchanges; again if an idle connection turns out to be dead, or where another attempt is made.
 pub(crate) async fn run<C>(
     worker: &Worker,
     (client, received): (&mut C, &Buffer),
     method: Method,
     exchange: &mut Exchange,
-    dial: Dial<'_>,
+    towards: &mut Towards<'_>,
     begin: &mut impl FnMut(&ResponseHead) -> Persistence,
 ) -> Result<Upstream, Failure>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut upstream = dial.request(worker).await.map_err(Failure::Connect)?;
+    let mut connected = towards.dial().request(worker).await;
     loop {
-        let buffers = &worker.buffers;
-        match exchange.run(client, &mut upstream.stream, received, buffers, &mut *begin).await {
-            Ok(()) => return Ok(upstream),
-            Err(ExchangeError::Download(DownloadError::NoResponse(_)))
-                if upstream.reused && exchange.is_replayable(method) =>
-            {
-                exchange.rewind();
-                upstream = dial.fresh(worker, Offer::Http1).await.map_err(Failure::Connect)?;
+        let failure = match connected {
+            Err(error) => Failure::Connect(error),
+            Ok(mut upstream) => {
+                let (stream, buffers) = (&mut upstream.stream, &worker.buffers);
+                let mut take =
+                    |begun, head: &ResponseHead| (!towards.declines(begun)).then(|| begin(head));
+                let Err(error) = exchange.run(client, stream, received, buffers, &mut take).await
+                else {
+                    return Ok(upstream);
+                };
+                let is_lost =
+                    matches!(error, ExchangeError::Download(DownloadError::NoResponse(_)));
+                if is_lost && upstream.reused && exchange.is_replayable(method) {
+                    exchange.rewind();
+                    connected = towards.dial().fresh_as(worker, Offer::Http1, upstream.slot).await;
+                    continue;
+                }
+                Failure::Exchange(error)
             }
-            Err(error) => return Err(Failure::Exchange(error)),
+        };
+        if !towards.again(failure.trouble(), exchange.is_restartable()).await {
+            return Err(failure);
         }
+        exchange.rewind();
+        connected = towards.dial().request(worker).await;
     }
 }
 
-/// Exchanges with a server that speaks HTTP/2. Our address towards it.
+/// Exchanges with a server that speaks HTTP/2; again where another attempt is made. Our address towards it.
 async fn run_http2(
     worker: &Worker,
     (client, received): (&mut Stream, &Buffer),
     exchange: &mut Exchange,
-    dial: Dial<'_>,
+    towards: &mut Towards<'_>,
     begin: &mut impl FnMut(&ResponseHead) -> Persistence,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let mut up = worker.http2.stream(worker, dial).await.map_err(Failure::Connect)?;
-    let run = exchange.run(client, &mut up, received, &worker.buffers, begin);
-    run.await.map_err(Failure::Exchange)?;
-    Ok(up.local())
+    loop {
+        let failure = match worker.http2.stream(worker, towards.dial()).await {
+            Err(error) => Failure::Connect(error),
+            Ok(mut up) => {
+                let mut take =
+                    |begun, head: &ResponseHead| (!towards.declines(begun)).then(|| begin(head));
+                let run = exchange.run(client, &mut up, received, &worker.buffers, &mut take);
+                match run.await {
+                    Ok(()) => return Ok(up.local()),
+                    Err(error) => Failure::Exchange(error),
+                }
+            }
+        };
+        if !towards.again(failure.trouble(), exchange.is_restartable()).await {
+            return Err(failure);
+        }
+        exchange.rewind();
+    }
+}
+
+impl Failure {
+    /// Whether it is worth another attempt.
+    fn trouble(&self) -> Trouble {
+        match self {
+            Self::Connect(error) => Trouble::of(error),
+            Self::Revoked(_) => Trouble::Final,
+            Self::Exchange(ExchangeError::Download(error)) => match error {
+                DownloadError::NoResponse(Some(error)) if http2::is_refused(error) => {
+                    Trouble::Refused
+                }
+                DownloadError::NoResponse(_) => Trouble::Lost,
+                DownloadError::Declined => Trouble::Declined,
+                DownloadError::Client | DownloadError::Head(_) | DownloadError::Body => {
+                    Trouble::Final
+                }
+            },
+            Self::Exchange(ExchangeError::Upload(_)) => Trouble::Final,
+        }
+    }
 }
 
 /// The response is through.
@@ -366,6 +420,7 @@ pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box
         Failure::Exchange(ExchangeError::Download(error)) => match error {
             DownloadError::NoResponse(error) => Ok(Answer::NoResponse(error)),
             DownloadError::Head(error) => Ok(Answer::BadResponse(error)),
+            DownloadError::Declined => Ok(Answer::NoEndpoint),
             DownloadError::Client => Err(Box::new(gone(status))),
             DownloadError::Body => {
                 cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, BROKEN_RESPONSE)

@@ -11,6 +11,7 @@ use palisade_http::Version;
 use palisade_types::Protocol;
 
 pub(crate) use call::{Call, Rewritten, Ways};
+pub(crate) use down::is_refused;
 pub(crate) use forward::{Passing, forward};
 pub(crate) use pool::Pool;
 pub(crate) use serve::{Fate, Service, serve};
@@ -79,6 +80,3 @@ const BEGIN: Duration = Duration::from_secs(30);
 
 /// How long a connection may be without streams: Envoy's default.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// How long a connection to a server is kept without streams.
-const KEPT: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@
 mod active;
 mod admin;
 mod answer;
+mod attempts;
 mod bootstrap;
 mod buffer;
 mod control;

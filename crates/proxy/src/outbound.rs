@@ -7,14 +7,11 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use palisade_http::{Edits, RequestError, RequestHead, SERVER_OUTBOUND, Version};
+use palisade_http::{RequestError, RequestHead, SERVER_OUTBOUND, Version};
 use palisade_types::Protocol;
 use tokio::{net::TcpStream, time::Instant};
 
-use self::{
-    requests::{Asked, Requests},
-    route::Routed,
-};
+use self::requests::{Asked, Requests};
 use crate::{
     answer::Answer,
     buffer::Buffer,
@@ -32,6 +29,8 @@ mod opaque;
 mod requests;
 mod route;
 mod streams;
+
+pub(crate) use route::Routed;
 
 /// A connection of the workload.
 #[derive(Clone, Copy, Debug)]
@@ -85,21 +84,23 @@ impl session::Session for Session<'_> {
         let worker = requests.worker;
         let mut asked = Asked { since: Since::at(client.since()), id: None };
         let received = client.received.bytes();
-        let routed = requests.route(&scratch.request, received).await;
+        let mut routed = requests.route(&scratch.request, received).await;
         let Scratch { request: head, up, .. } = scratch;
-        let mut pass = |edits: &Edits<'_>| {
-            Upload::new(head, received, edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
-        };
-        match asked.prepare(worker, &routed, (head, received), &mut pass) {
+        let prepared = asked.prepare(worker, &routed, (head, received)).and_then(|edits| {
+            Upload::new(head, received, &edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
+        });
+        let version = routed.version(Version::Http1);
+        let to = prepared
+            .and_then(|upload| Ok((upload, requests.attempts(&mut routed, head.method())?)));
+        match to {
             Err(answer) => {
                 let ended = self.answer(&scratch.request, &answer).await;
                 self.record(&scratch.request, &routed, &ended, &asked);
                 self.client.received.consume(scratch.request.len());
                 ended.after
             }
-            Ok(upload) => {
-                let dial = routed.dial(requests.connection.destination);
-                let to = (dial, routed.version(Version::Http1));
+            Ok((upload, attempts)) => {
+                let to = (attempts, version);
                 let (ended, passed) =
                     forward(worker, client, scratch, upload, to, SERVER_OUTBOUND, None).await;
                 if passed.is_upgraded() {

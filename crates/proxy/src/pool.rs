@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::io::Stream;
+use crate::{active::Slot, io::Stream};
 
 /// Idle connections kept per key; beyond it a connection is closed after its request.
 const KEPT_PER_KEY: usize = 512;
@@ -25,8 +25,8 @@ const KEPT_PER_KEY: usize = 512;
 /// Idle connections kept in all; beyond it a connection is closed after its request.
 const KEPT: usize = 4096;
 
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long an idle connection is kept, if nobody says otherwise.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 /// What a connection is good for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -63,6 +63,21 @@ pub(crate) struct Upstream {
     pub(crate) credentials: Option<Arc<Generation>>,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
+    /// How many requests it has served.
+    pub(crate) requests: u32,
+    /// How it is kept.
+    pub(crate) keep: Keep,
+    /// What it counts as while it is in use.
+    pub(crate) slot: Slot,
+}
+
+/// How long a connection is good for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep {
+    /// How many requests it serves.
+    pub(crate) requests: u32,
+    /// How long it is kept without.
+    pub(crate) idle: Duration,
 }
 
 /// Idle upstream connections.
@@ -90,7 +105,7 @@ impl Pool {
         let shelf = shelves.by_key.get_mut(key)?;
         while let Some(mut idle) = shelf.pop() {
             shelves.total -= 1;
-            if is_quiet(&mut idle.upstream.stream) {
+            if !idle.is_over(Instant::now()) && is_quiet(&mut idle.upstream.stream) {
                 return Some(Upstream { reused: true, ..idle.upstream });
             }
         }
@@ -98,7 +113,12 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn checkin(&self, upstream: Upstream, now: Instant) {
+    pub(crate) fn checkin(&self, mut upstream: Upstream, now: Instant) {
+        upstream.slot = Slot::default();
+        upstream.requests += 1;
+        if upstream.requests >= upstream.keep.requests {
+            return;
+        }
         let shelves = &mut *self.idle.borrow_mut();
         if shelves.total >= KEPT {
             return;
@@ -117,13 +137,19 @@ impl Pool {
         let shelves = &mut *self.idle.borrow_mut();
         for shelf in shelves.by_key.values_mut() {
             shelf.retain_mut(|idle| {
-                now.duration_since(idle.since) < IDLE
+                !idle.is_over(now)
                     && idle.upstream.credentials.as_ref().is_none_or(&is_current)
                     && is_quiet(&mut idle.upstream.stream)
             });
         }
         shelves.by_key.retain(|_, shelf| !shelf.is_empty());
         shelves.total = shelves.by_key.values().map(Vec::len).sum();
+    }
+}
+
+impl Idle {
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= self.upstream.keep.idle
     }
 }
 

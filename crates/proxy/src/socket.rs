@@ -17,7 +17,7 @@ const MARK: u32 = 1337;
 const BACKLOG: i32 = 4096;
 
 /// Istio's default connect timeout.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listener that several workers can bind at the same address; the kernel spreads connections.
 ///
@@ -44,18 +44,23 @@ pub(crate) fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr>
     address.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Connects without being redirected to ourselves: by mark where we may set one, else by user id.
+/// Connects in time, without being redirected to ourselves.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, open(address)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Connects without being redirected to ourselves: by mark where we may set one, else by user id.
+pub(crate) async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     mark(&SockRef::from(&socket))?;
     socket.set_nodelay(true)?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(address)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    socket.connect(address).await
 }
 
 /// Marks a socket as the sidecar's. Where that is not permitted, it is known by its user id.

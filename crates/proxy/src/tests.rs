@@ -9,6 +9,7 @@ mod http;
 mod http2;
 mod life;
 mod opaque;
+mod resilience;
 mod revoked;
 mod size;
 pub(crate) mod support;

@@ -3,13 +3,15 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use palisade_model::Traffic;
 use palisade_tls::{Generation, HandshakeError, Offer};
 use thiserror::Error;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    active::Target,
+    active::{Counted, Full, Route, Slot, Target},
     io::Stream,
-    pool::{Key, Transport, Upstream},
+    pool::{IDLE, Keep, Key, Transport, Upstream},
     socket,
     worker::Worker,
 };
@@ -21,6 +23,8 @@ pub(crate) struct Dial<'a> {
     pub(crate) address: SocketAddr,
     /// Whom it must prove to be; none: plain.
     pub(crate) target: Option<&'a Target>,
+    /// Whose limits hold; none: nobody's.
+    pub(crate) service: Option<&'a Route>,
 }
 
 /// Why there is no connection.
@@ -35,6 +39,9 @@ pub(crate) enum ConnectError {
     /// There is no certificate to present.
     #[error("the sidecar has no certificate")]
     NoCredentials,
+    /// Its service has as many connections or waiting requests as it may have.
+    #[error("a limit on the service's connections is reached")]
+    Overflow,
 }
 
 impl ConnectError {
@@ -44,18 +51,45 @@ impl ConnectError {
             Self::Tcp(error) => Self::Tcp(error.kind().into()),
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::NoCredentials => Self::NoCredentials,
+            Self::Overflow => Self::Overflow,
         }
     }
 }
 
-impl Dial<'_> {
-    /// An idle connection, or a new one, for an HTTP request.
+impl From<Full> for ConnectError {
+    fn from(_: Full) -> Self {
+        Self::Overflow
+    }
+}
+
+impl<'a> Dial<'a> {
+    /// In plaintext, without limits.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { address, target: None, service: None }
+    }
+
+    /// An idle connection, or a new one, for an HTTP request; as soon as there may be one.
     pub(crate) async fn request(self, worker: &Worker) -> Result<Upstream, ConnectError> {
         let credentials = self.credentials(worker)?;
         let key = self.key(credentials.as_ref());
+        let mut pending = None;
+        let slot = match self.connection_now() {
+            Ok(slot) => slot,
+            Err(Full) => {
+                pending = Some(self.pending()?);
+                self.connection().await
+            }
+        };
         match worker.pool.checkout(&key) {
-            Some(upstream) => Ok(upstream),
-            None => self.open(key, credentials, Offer::Http1).await,
+            Some(upstream) => Ok(Upstream { slot, ..upstream }),
+            None => {
+                let _pending = match pending {
+                    None => self.pending()?,
+                    Some(pending) => pending,
+                };
+                // Boxed, since most requests find a connection.
+                Box::pin(self.open(key, credentials, Offer::Http1, slot)).await
+            }
         }
     }
 
@@ -65,9 +99,53 @@ impl Dial<'_> {
         worker: &Worker,
         offer: Offer,
     ) -> Result<Upstream, ConnectError> {
+        self.fresh_as(worker, offer, Slot::default()).await
+    }
+
+    /// A new connection that speaks as offered and counts as `slot`.
+    pub(crate) async fn fresh_as(
+        self,
+        worker: &Worker,
+        offer: Offer,
+        slot: Slot,
+    ) -> Result<Upstream, ConnectError> {
         let credentials = self.credentials(worker)?;
         let key = self.key(credentials.as_ref());
-        self.open(key, credentials, offer).await
+        Box::pin(self.open(key, credentials, offer, slot)).await
+    }
+
+    /// A connection more, if there may be.
+    pub(crate) fn connection_now(self) -> Result<Slot, Full> {
+        self.take(Counted::Connections, |traffic| traffic.max_connections)
+    }
+
+    async fn connection(self) -> Slot {
+        match self.service {
+            None => Slot::default(),
+            // Boxed, since nearly all requests do without it.
+            Some(it) => Box::pin(it.cluster.connection(it.port.traffic.max_connections)).await,
+        }
+    }
+
+    /// A waiting request more, if there may be.
+    pub(crate) fn pending(self) -> Result<Slot, Full> {
+        self.take(Counted::Pending, |traffic| traffic.max_pending)
+    }
+
+    fn take(self, counted: Counted, most: impl Fn(&Traffic) -> Option<u32>) -> Result<Slot, Full> {
+        match self.service {
+            None => Ok(Slot::default()),
+            Some(it) => it.cluster.take(counted, most(&it.port.traffic)),
+        }
+    }
+
+    /// How its connections are kept.
+    pub(crate) fn keep(self) -> Keep {
+        let traffic = self.service.map(|it| &it.port.traffic);
+        Keep {
+            requests: traffic.and_then(|it| it.max_requests_per_connection).unwrap_or(u32::MAX),
+            idle: traffic.and_then(|it| it.idle_timeout).unwrap_or(IDLE),
+        }
     }
 
     /// What its connections are kept by.
@@ -100,21 +178,37 @@ impl Dial<'_> {
         key: Key,
         credentials: Option<Arc<Generation>>,
         offer: Offer,
+        slot: Slot,
     ) -> Result<Upstream, ConnectError> {
-        let tcp = socket::connect(self.address).await.map_err(ConnectError::Tcp)?;
-        let stream = match (self.target, &credentials) {
+        let patience = self.service.and_then(|it| it.port.traffic.connect_timeout);
+        let patience = patience.unwrap_or(socket::CONNECT_TIMEOUT);
+        let connecting = async {
+            let tcp = socket::open(self.address).await.map_err(ConnectError::Tcp)?;
+            self.protect(tcp, credentials.as_ref(), offer).await
+        };
+        let stream = match timeout(patience, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(ConnectError::Tcp(io::ErrorKind::TimedOut.into())),
+        };
+        let keep = self.keep();
+        Ok(Upstream { stream, key, credentials, reused: false, requests: 0, keep, slot })
+    }
+
+    /// Speaks mTLS, if the server has to prove something.
+    async fn protect(
+        self,
+        tcp: TcpStream,
+        credentials: Option<&Arc<Generation>>,
+        offer: Offer,
+    ) -> Result<Stream, ConnectError> {
+        Ok(match (self.target, credentials) {
             (Some(target), Some(credentials)) => {
-                let (tls, _) = Box::pin(async {
-                    let connector =
-                        credentials.connector(&target.sni, offer, &target.identities)?;
-                    connector.connect(tcp).await
-                })
-                .await
-                .map_err(ConnectError::Tls)?;
+                let connector = credentials.connector(&target.sni, offer, &target.identities);
+                let connector = connector.map_err(ConnectError::Tls)?;
+                let (tls, _) = connector.connect(tcp).await.map_err(ConnectError::Tls)?;
                 Stream::Tls(Box::new(tls))
             }
             _ => Stream::Plain(tcp),
-        };
-        Ok(Upstream { stream, key, credentials, reused: false })
+        })
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use futures::FutureExt as _;
 use palisade_http::{DateLine, Persistence, RequestHead};
-use palisade_telemetry::{AccessLogSender, DecisionSender, RequestIds};
+use palisade_telemetry::{AccessLogSender, DecisionSender, RequestIds, SplitMix64};
 use palisade_tls::Generation;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -88,6 +88,8 @@ pub(crate) struct Worker {
     pub(crate) log: RefCell<Option<AccessLogSender>>,
     /// Makes request ids.
     pub(crate) request_ids: RefCell<RequestIds>,
+    /// Chooses endpoints and pauses.
+    pub(crate) random: RefCell<SplitMix64>,
     /// The date of our own answers.
     pub(crate) date: RefCell<DateLine>,
     /// Raised when the sidecar drains.
@@ -100,7 +102,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker without listeners.
     pub(crate) fn new(shared: Arc<Shared>, decisions: DecisionSender) -> Self {
-        let seed = RandomState::new().build_hasher().finish();
+        let seed = || RandomState::new().build_hasher().finish();
         Self {
             buffers: Buffers::default(),
             scratches: Scratches::default(),
@@ -110,7 +112,8 @@ impl Worker {
             edges: Edges::new(shared.metrics.shard()),
             decisions,
             log: RefCell::new(shared.log_sender()),
-            request_ids: RefCell::new(RequestIds::new(seed)),
+            request_ids: RefCell::new(RequestIds::new(seed())),
+            random: RefCell::new(SplitMix64::new(seed())),
             date: RefCell::default(),
             draining: Rc::default(),
             reconfigured: Rc::default(),

@@ -22,6 +22,7 @@ mod report;
 mod reports;
 mod request_id;
 mod scrape;
+mod split_mix;
 mod totals;
 
 pub use access_log::{AccessLogEntry, AccessLogSender, AccessLogWriter};
@@ -46,3 +47,4 @@ pub use report::{
 };
 pub use reports::{InForce, Reports};
 pub use request_id::{RequestId, RequestIds};
+pub use split_mix::SplitMix64;

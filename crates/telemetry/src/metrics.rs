@@ -43,6 +43,9 @@ pub struct Metrics {
     pub(crate) renewals_failed: Counter,
     pub(crate) configs_rejected: Counter,
     pub(crate) http2_floods: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) overflows: Counter,
+    pub(crate) ejections: Counter,
     pub(crate) dropped: Dropped,
 }
 
@@ -114,6 +117,21 @@ impl Metrics {
     /// Counts a connection that was closed because its client floods it with HTTP/2 frames or streams.
     pub fn http2_flood(&self) {
         self.http2_floods.add(1);
+    }
+
+    /// Counts a request that is sent to a server once more.
+    pub fn retried(&self) {
+        self.retries.add(1);
+    }
+
+    /// Counts a request or connection that a limit on its service refused.
+    pub fn overflowed(&self) {
+        self.overflows.add(1);
+    }
+
+    /// Counts an endpoint that is left alone for a while.
+    pub fn ejected(&self) {
+        self.ejections.add(1);
     }
 
     /// The counters that buffers count their losses into.

@@ -1,10 +1,12 @@
 //! Request ids for `x-request-id`: random UUIDs (version 4) from a cheap generator. They name a request in logs
 //! and are no secret, so the generator need not be unpredictable; its seed is the caller's.
 
+use crate::SplitMix64;
+
 /// Makes request ids for one worker.
 #[derive(Clone, Debug)]
 pub struct RequestIds {
-    state: u64,
+    numbers: SplitMix64,
 }
 
 /// A request id, as text.
@@ -15,25 +17,17 @@ impl RequestIds {
     /// A generator; workers must have different seeds.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { numbers: SplitMix64::new(seed) }
     }
 
     /// The next id.
     pub fn make(&mut self) -> RequestId {
         let mut random = [0; 16];
         let (high, low) = random.split_at_mut(8);
-        high.copy_from_slice(&self.next_number().to_be_bytes());
-        low.copy_from_slice(&self.next_number().to_be_bytes());
+        high.copy_from_slice(&self.numbers.number().to_be_bytes());
+        low.copy_from_slice(&self.numbers.number().to_be_bytes());
         let number = u128::from_be_bytes(random);
         RequestId::format((number & !VERSION_AND_VARIANT_MASK) | VERSION_AND_VARIANT)
-    }
-
-    /// `SplitMix64`.
-    fn next_number(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

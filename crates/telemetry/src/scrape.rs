@@ -66,6 +66,24 @@ impl Metrics {
                 self.http2_floods.value(),
             ),
             (
+                "palisade_upstream_retries_total",
+                Kind::Counter,
+                "Requests sent to a server once more.",
+                self.retries.value(),
+            ),
+            (
+                "palisade_upstream_overflows_total",
+                Kind::Counter,
+                "Requests and connections refused by a limit on their service.",
+                self.overflows.value(),
+            ),
+            (
+                "palisade_upstream_ejections_total",
+                Kind::Counter,
+                "Endpoints left alone for a while because they failed.",
+                self.ejections.value(),
+            ),
+            (
                 "palisade_access_log_dropped_total",
                 Kind::Counter,
                 "Access log lines lost because the log was not read fast enough.",

@@ -93,7 +93,7 @@ fn without_port(host: &str, port: u16) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use palisade_model::{Entry, OutboundPort, ServiceRef, Upstream};
+    use palisade_model::{Entry, OutboundPort, ServiceRef, Traffic, Upstream};
     use palisade_types::Protocol;
 
     use super::*;
@@ -110,6 +110,7 @@ mod tests {
             sni: String::new(),
             identities: Vec::new(),
             endpoints: Vec::new(),
+            traffic: Traffic::default(),
             entry,
         };
         Arc::new(Route::new(port, &mut Targets::default()))

@@ -1,5 +1,5 @@
-//! One port of one service as the workload's connections see it: its endpoints, in turn, and whom they
-//! must prove to be.
+//! One port of one service as the workload's connections see it: its endpoints, which of them is next, and whom
+//! they must prove to be.
 
 use std::{
     collections::HashMap,
@@ -10,10 +10,15 @@ use std::{
     },
 };
 
-use palisade_model::{Endpoint, OutboundPort, Upstream};
+use palisade_model::{Balance, Endpoint, OutboundPort, Upstream};
 use palisade_types::SpiffeId;
 
-use super::{anywhere::Anywhere, names::Name};
+use super::{
+    anywhere::Anywhere,
+    balance::Choice,
+    cluster::{Cluster, Host},
+    names::Name,
+};
 
 /// Where a connection of the workload belongs.
 #[derive(Clone, Debug)]
@@ -38,7 +43,11 @@ pub(crate) struct Route {
     /// Whom its endpoints must prove to be.
     pub(crate) target: Arc<Target>,
     /// Istio's name of it in the access log: `outbound|PORT||HOST`.
-    pub(crate) cluster: String,
+    pub(crate) name: String,
+    /// What is going on between it and the workload.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Its endpoints, in their order.
+    hosts: Vec<Arc<Host>>,
     names: Vec<Name>,
     next: AtomicUsize,
 }
@@ -57,29 +66,63 @@ pub(crate) enum Pick {
 impl Route {
     pub(super) fn new(port: OutboundPort, targets: &mut Targets) -> Self {
         let target = targets.intern(&port.sni, &port.identities);
-        let cluster = format!("outbound|{}||{}", port.port, port.service.host);
+        let name = format!("outbound|{}||{}", port.port, port.service.host);
+        let cluster = targets.cluster(&name);
+        let addresses = port.endpoints.iter().map(|it| (it.address, it.port).into());
+        let hosts = cluster.hosts(addresses);
         let names = match port.entry.as_ref().map(|entry| &entry.upstream) {
             Some(Upstream::Names(names)) => names.iter().cloned().map(Name::new).collect(),
             _ => Vec::new(),
         };
-        Self { port, target, cluster, names, next: AtomicUsize::new(0) }
+        Self { port, target, name, cluster, hosts, names, next: AtomicUsize::new(0) }
     }
 
-    /// Where a connection that wanted to go to `original` goes now.
-    pub(crate) async fn pick(&self, original: SocketAddr) -> Pick {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Where a connection that wanted to go to `original` goes now; to an endpoint that was not `tried`, if there
+    /// is another. `below` gives a random number below another.
+    pub(crate) async fn pick(
+        &self,
+        original: SocketAddr,
+        tried: &[usize],
+        below: impl FnMut(usize) -> usize,
+    ) -> Pick {
         let address = match self.port.entry.as_ref().map(|entry| &entry.upstream) {
             None | Some(Upstream::Endpoints) => {
-                let place = turn.checked_rem(self.port.endpoints.len());
-                return place.map_or(Pick::None, Pick::Endpoint);
+                return self.choose(tried, below).map_or(Pick::None, Pick::Endpoint);
             }
             Some(Upstream::OriginalDestination) => Some(original),
-            Some(Upstream::Names(_)) => match turn.checked_rem(self.names.len()) {
-                Some(place) => self.resolve(place, turn / self.names.len()).await,
-                None => None,
-            },
+            Some(Upstream::Names(_)) => {
+                let turn = self.turn();
+                match turn.checked_rem(self.names.len()) {
+                    Some(place) => self.resolve(place, turn / self.names.len()).await,
+                    None => None,
+                }
+            }
         };
         address.map_or(Pick::None, Pick::Address)
+    }
+
+    fn choose(&self, tried: &[usize], below: impl FnMut(usize) -> usize) -> Option<usize> {
+        let rules = self.port.traffic.outliers.as_ref();
+        let now = rules.map(|_| self.cluster.now()).filter(|now| self.cluster.has_ejected(*now));
+        let host = |place: usize| self.hosts.get(place);
+        let min_healthy = rules.map_or(0, |rules| rules.min_healthy_percent);
+        let balance = self.port.traffic.balance;
+        Choice {
+            count: self.hosts.len(),
+            balance,
+            turn: if balance == Balance::RoundRobin { self.turn() } else { 0 },
+            tried,
+            load: |place| host(place).map_or(0, |host| host.load()),
+            is_out: now.map(|now| {
+                move |place: usize| host(place).is_some_and(|host| host.is_ejected(now))
+            }),
+            min_healthy_percent: usize::try_from(min_healthy).unwrap_or(100),
+        }
+        .make(below)
+    }
+
+    fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     async fn resolve(&self, place: usize, turn: usize) -> Option<SocketAddr> {
@@ -96,6 +139,43 @@ impl Route {
     pub(crate) fn endpoint(&self, index: usize) -> Option<&Endpoint> {
         self.port.endpoints.get(index)
     }
+
+    /// Takes note of what an endpoint has answered, or of 503 if it has not. Whether it is left alone from now on.
+    pub(crate) fn answered(&self, index: usize, status: u16) -> bool {
+        match (&self.port.traffic.outliers, self.hosts.get(index)) {
+            (Some(rules), Some(host)) => self.cluster.answered(host, status, rules, &self.hosts),
+            _ => false,
+        }
+    }
+}
+
+/// An endpoint that a request or connection has gone to, for as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Whose endpoint it is.
+    pub(crate) route: Arc<Route>,
+    /// Its place.
+    pub(crate) index: usize,
+    /// Whether it was asked for by its own address, so that no other will do.
+    pub(crate) is_own: bool,
+}
+
+impl Taken {
+    /// The endpoint in this place.
+    pub(crate) fn new(route: Arc<Route>, index: usize, is_own: bool) -> Self {
+        if let Some(host) = route.hosts.get(index) {
+            host.begin();
+        }
+        Self { route, index, is_own }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(host) = self.route.hosts.get(self.index) {
+            host.end();
+        }
+    }
 }
 
 /// Whom the server of an mTLS connection must prove to be. Connections are shared between requests only
@@ -110,10 +190,11 @@ pub(crate) struct Target {
     pub(crate) identities: Vec<SpiffeId>,
 }
 
-/// All targets of the configuration in force.
+/// All targets of the configuration in force, and what is kept of its services when it changes.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     known: HashMap<(String, Vec<SpiffeId>), Arc<Target>>,
+    clusters: HashMap<String, Arc<Cluster>>,
     last: u64,
 }
 
@@ -127,8 +208,14 @@ impl Targets {
         Arc::clone(target)
     }
 
+    fn cluster(&mut self, name: &str) -> Arc<Cluster> {
+        let new = || Arc::new(Cluster::new());
+        Arc::clone(self.clusters.entry(name.to_owned()).or_insert_with(new))
+    }
+
     /// Forgets what no configuration refers to any more.
     pub(super) fn forget_unused(&mut self) {
+        self.clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
         self.known.retain(|_, target| Arc::strong_count(target) > 1);
     }
 }

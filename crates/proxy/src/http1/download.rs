@@ -63,6 +63,8 @@ pub(crate) enum DownloadError {
     Head(ResponseError),
     /// The body broke off, or breaks its framing.
     Body,
+    /// Nobody wants it: another is asked for instead.
+    Declined,
 }
 
 impl Download {
@@ -101,6 +103,14 @@ impl Download {
         self.stage != Stage::Head
     }
 
+    /// Forgets a response of which nothing was passed on, and waits for another.
+    pub(crate) fn rewind(&mut self) {
+        self.received.consume(self.received.bytes().len());
+        self.head.clear();
+        self.grpc_status = None;
+        self.started = false;
+    }
+
     /// Whether the upstream has sent anything at all.
     pub(crate) fn has_started(&self) -> bool {
         self.started
@@ -137,7 +147,7 @@ impl Download {
         cx: &mut Context<'_>,
         upstream: &mut U,
         client: &mut C,
-        begin: &mut impl FnMut(&ResponseHead) -> Persistence,
+        begin: &mut impl FnMut(&ResponseHead, Option<u8>) -> Option<Persistence>,
         buffers: &Buffers,
     ) -> Poll<Result<(), DownloadError>>
     where
@@ -191,7 +201,7 @@ impl Download {
     /// Takes a head out of what was received. Whether there was one.
     fn parse(
         &mut self,
-        begin: &mut impl FnMut(&ResponseHead) -> Persistence,
+        begin: &mut impl FnMut(&ResponseHead, Option<u8>) -> Option<Persistence>,
     ) -> Result<bool, DownloadError> {
         let received = self.received.bytes();
         let parsed = self.head.parse(received, self.asked, Limits::default());
@@ -204,12 +214,12 @@ impl Download {
             return Ok(true);
         }
         self.added.iter().for_each(|(name, value)| edits.append(name, value));
-        self.promised = begin(&self.head);
+        self.grpc_status =
+            self.head.text(received, Name::GrpcStatus).and_then(|status| status.parse().ok());
+        self.promised = begin(&self.head, self.grpc_status).ok_or(DownloadError::Declined)?;
         if self.promised == Persistence::Close {
             edits.close();
         }
-        self.grpc_status =
-            self.head.text(received, Name::GrpcStatus).and_then(|status| status.parse().ok());
         self.stage = match self.head.framing() {
             Framing::UntilClose => Stage::Chunks,
             _ => Stage::Body,
@@ -332,7 +342,7 @@ mod tests {
         let mut upstream = Pieces(pieces.iter().copied().filter(|p| !p.is_empty()).collect());
         let (mut client, buffers) = (Vec::new(), Buffers::default());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut keep = |_: &ResponseHead| Persistence::KeepAlive;
+        let mut keep = |_: &ResponseHead, _| Some(Persistence::KeepAlive);
         match download.poll(&mut cx, &mut upstream, &mut client, &mut keep, &buffers) {
             Poll::Ready(done) => done.map(|()| (String::from_utf8(client).unwrap(), download)),
             Poll::Pending => panic!("pieces are always ready"),
@@ -366,6 +376,30 @@ mod tests {
                 other => panic!("{end}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_declined_response_leaves_nothing_behind() {
+        let asked = Asked { method: Method::GET, upgrade: false };
+        let mut download = Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new());
+        let (mut client, buffers) = (Vec::new(), Buffers::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut take_200 = |head: &ResponseHead, grpc| {
+            assert_eq!(grpc, (head.status() == 503).then_some(14));
+            (head.status() == 200).then_some(Persistence::KeepAlive)
+        };
+        let busy =
+            b"HTTP/1.1 503 Service Unavailable\r\nGrpc-Status: 14\r\nContent-Length: 4\r\n\r\nbu";
+        let mut first = Pieces([&busy[..]].into());
+        let declined = download.poll(&mut cx, &mut first, &mut client, &mut take_200, &buffers);
+        assert!(matches!(declined, Poll::Ready(Err(DownloadError::Declined))), "{declined:?}");
+        download.rewind();
+        let good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let mut second = Pieces([good.as_bytes()].into());
+        let taken = download.poll(&mut cx, &mut second, &mut client, &mut take_200, &buffers);
+        assert!(matches!(taken, Poll::Ready(Ok(()))), "{taken:?}");
+        assert_eq!(String::from_utf8(client).unwrap(), good);
+        assert_eq!(download.grpc_status(), None);
     }
 
     #[test]

@@ -19,14 +19,14 @@ use super::{
     download::{Download, DownloadError},
     upload::{Upload, UploadError},
 };
-use crate::buffer::{Buffer, Buffers};
+use crate::{
+    attempts::Begun,
+    buffer::{Buffer, Buffers},
+};
 
 /// How long the answer to a client that has closed its sending half may stay silent: it may as well be
 /// gone.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
-
-/// Methods that may be repeated (RFC 9110, section 9.2.2).
-const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
 
 /// A request on its way up and its response on its way down.
 #[derive(Debug)]
@@ -56,24 +56,31 @@ impl Exchange {
     pub(crate) fn is_replayable(&self, method: Method) -> bool {
         !self.download.has_started()
             && self.upload.is_replayable()
-            && (self.upload.is_untouched() || IDEMPOTENT.contains(&method.as_str()))
+            && (self.upload.is_untouched() || method.is_idempotent())
+    }
+
+    /// Whether nothing of the request would be missing on another connection.
+    pub(crate) fn is_restartable(&self) -> bool {
+        self.upload.is_replayable() || self.upload.is_untouched()
     }
 
     /// Starts again.
     pub(crate) fn rewind(&mut self) {
         self.upload.rewind();
+        self.download.rewind();
         self.broken = false;
     }
 
     /// Runs to the end of the response. What the client sends beyond its request is left in
-    /// `received`, or is still unread.
+    /// `received`, or is still unread. `begin` says what the client is told about its connection when the response
+    /// begins, or that another response is asked for instead.
     pub(crate) async fn run<C, U>(
         &mut self,
         client: &mut C,
         upstream: &mut U,
         received: &Buffer,
         buffers: &Buffers,
-        mut persistence: impl FnMut(&ResponseHead) -> Persistence,
+        mut begin: impl FnMut(Begun, &ResponseHead) -> Option<Persistence>,
     ) -> Result<(), ExchangeError>
     where
         C: AsyncRead + AsyncWrite + Unpin,
@@ -91,10 +98,13 @@ impl Exchange {
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                 }
             }
-            let complete = upload.body().is_done();
-            let mut begin = |head: &ResponseHead| match persistence(head) {
-                Persistence::KeepAlive if complete => Persistence::KeepAlive,
-                _ => Persistence::Close,
+            let (complete, replayable) = (upload.body().is_done(), upload.is_replayable());
+            let mut begin = |head: &ResponseHead, grpc_status| {
+                let begun = Begun { status: head.status(), grpc_status, replayable };
+                Some(match begin(begun, head)? {
+                    Persistence::KeepAlive if complete => Persistence::KeepAlive,
+                    _ => Persistence::Close,
+                })
             };
             match download.poll(cx, upstream, client, &mut begin, buffers) {
                 Poll::Ready(done) => return Poll::Ready(done.map_err(ExchangeError::Download)),

@@ -260,3 +260,14 @@ pub(super) fn broken(error: h2::Error) -> io::Error {
         None => io::Error::new(io::ErrorKind::ConnectionReset, error),
     }
 }
+
+/// Whether a server has refused a stream without having looked at it.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(was_refused)
+}
+
+/// Whether a stream was refused without having been looked at.
+pub(super) fn was_refused(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+}

@@ -17,12 +17,16 @@ use super::{
     messages::Messages,
     pump::{Broken, Pump},
 };
-use crate::inbound::guard::Revoked;
+use crate::{
+    attempts::{Begun, Towards},
+    inbound::guard::Revoked,
+};
 
 /// An exchange on its way.
 #[derive(Debug)]
 pub(super) struct Exchange<'a> {
     respond: &'a mut SendResponse<Bytes>,
+    towards: &'a Towards<'a>,
     upload: Option<Pump>,
     /// Whether the server takes no more of the request.
     refused: bool,
@@ -58,6 +62,8 @@ pub(super) enum Failure {
     Body,
     /// The client takes nothing of the answer.
     Stalled,
+    /// Nobody wants the answer: another is asked for instead.
+    Declined,
     /// It was allowed, and is not any more.
     Revoked(Revoked),
 }
@@ -72,15 +78,17 @@ impl<'a> Exchange<'a> {
     /// An exchange of which the request's head was sent; `up` takes the rest of it. `messages` count those of a
     /// gRPC call.
     pub(super) fn new(
-        body: Body,
+        body: Option<Body>,
         respond: &'a mut SendResponse<Bytes>,
+        towards: &'a Towards<'a>,
         (response, up): (ResponseFuture, SendStream<Bytes>),
         added: &'a [(String, Vec<u8>)],
         messages: Option<Messages>,
     ) -> Self {
-        let upload = (!body.is_end_stream()).then(|| Pump::new(body, up, messages));
+        let upload = body.map(|body| Pump::new(body, up, messages));
         Self {
             respond,
+            towards,
             upload,
             refused: false,
             stage: Stage::Head(response),
@@ -99,6 +107,15 @@ impl<'a> Exchange<'a> {
             self.upload.as_ref().map_or(0, |it| it.payload),
             self.download().map_or(0, |it| it.payload),
         )
+    }
+
+    /// What is left of the request's body.
+    pub(super) fn into_body(self) -> Option<Body> {
+        self.upload.map(Pump::into_body)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.upload.as_ref().is_none_or(Pump::is_replayable)
     }
 
     /// gRPC messages of the request and of the response.
@@ -161,9 +178,17 @@ impl<'a> Exchange<'a> {
 
     fn begin(&mut self, response: Response<RecvStream>) -> Result<(), Failure> {
         let (mut parts, body) = response.into_parts();
-        self.status = parts.status.as_u16();
-        self.answered = Some(Instant::now());
         self.grpc_status = fields::grpc_status(&parts.headers);
+        let begun = Begun {
+            status: parts.status.as_u16(),
+            grpc_status: self.grpc_status,
+            replayable: self.is_replayable(),
+        };
+        if self.towards.declines(begun) {
+            return Err(Failure::Declined);
+        }
+        self.status = begun.status;
+        self.answered = Some(Instant::now());
         fields::add(&mut parts.headers, self.added);
         let ends = body.is_end_stream();
         let response = Response::from_parts(parts, ());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Request,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 use palisade_http::{
@@ -35,11 +35,7 @@ pub(super) fn edit(
 }
 
 /// The fields of a request in HTTP/1.1, as they are passed on in HTTP/2.
-pub(super) fn of(
-    head: &RequestHead,
-    received: &[u8],
-    edits: &Edits<'_>,
-) -> Result<HeaderMap, Answer> {
+fn of(head: &RequestHead, received: &[u8], edits: &Edits<'_>) -> Result<HeaderMap, Answer> {
     let mut fields = HeaderMap::with_capacity(32);
     for (name, value) in head.fields(received) {
         // Framing is HTTP/2's own affair.
@@ -52,6 +48,20 @@ pub(super) fn of(
     }
     edit(&mut fields, head, edits)?;
     Ok(fields)
+}
+
+/// A request in HTTP/1.1, as it is passed on in HTTP/2.
+pub(super) fn request(
+    head: &RequestHead,
+    received: &[u8],
+    edits: &Edits<'_>,
+) -> Result<Request<()>, Answer> {
+    let method = head.method().as_str().parse();
+    let mut request = Request::new(());
+    *request.method_mut() = method.map_err(|_| Answer::Unreadable(RequestError::Method))?;
+    *request.uri_mut() = uri(head, received, edits, None)?;
+    *request.headers_mut() = of(head, received, edits)?;
+    Ok(request)
 }
 
 /// Where a request goes, as HTTP/2 says it. `original` is where it went when it came, if that was HTTP/2.

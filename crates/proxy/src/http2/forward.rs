@@ -10,20 +10,24 @@ use std::{
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::Request;
-use palisade_http::{RequestHead, ResponseError};
+use palisade_http::{Edits, RequestHead, ResponseError};
 use palisade_telemetry::ResponseFlags;
 use tracing::{debug, warn};
 
 use super::{
     answer::answer,
+    body::Body,
     call::{Rewritten, Ways},
+    down::was_refused,
     exchange::{Exchange, Failure},
+    fields,
     messages::Messages,
     mixed,
     pool::{Lease, Unsent},
 };
 use crate::{
     answer::Answer,
+    attempts::{Towards, Trouble},
     forward::{After, BROKEN_RESPONSE, Ended, VIA_UPSTREAM, gone},
     inbound::guard::{Guard, Revoked, unless_revoked},
     upstream::{ConnectError, Dial},
@@ -32,14 +36,14 @@ use crate::{
 
 /// How a request is passed on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Passing<'a> {
+pub(crate) struct Passing<'a, 'b> {
     pub(crate) worker: &'a Worker,
     /// The request's head, and what it was parsed from.
     pub(crate) request: (&'a RequestHead, &'a [u8]),
-    /// Where to.
-    pub(crate) dial: Dial<'a>,
     /// How we call ourselves.
     pub(crate) server: &'static str,
+    /// What is changed in the request, if it may have to be sent again.
+    pub(crate) edits: Option<&'a Edits<'b>>,
     /// Fields that the response gets.
     pub(crate) added: &'a [(String, Vec<u8>)],
 }
@@ -59,57 +63,107 @@ impl Ways {
 
 /// Passes a request on, as it was rewritten, and its response back, for as long as `guard` lets it.
 pub(crate) async fn forward(
-    passing: Passing<'_>,
+    passing: Passing<'_, '_>,
+    mut towards: Towards<'_>,
     mut ways: Ways,
     request: Rewritten,
-    guard: Option<&mut Guard<'_>>,
+    mut guard: Option<&mut Guard<'_>>,
 ) -> Ended {
     ways.invite(passing.request.0);
-    match request {
-        Rewritten::Http1(upload) => Box::pin(mixed::forward(passing, ways, upload, guard)).await,
-        Rewritten::Http2(request) => carry(passing, ways, request, guard).await,
-    }
+    let mut ended = match request {
+        Rewritten::Http1(upload) => {
+            Box::pin(mixed::forward(passing, &mut towards, ways, upload, guard)).await
+        }
+        Rewritten::Http2(request) => carry(passing, &mut towards, ways, request, &mut guard).await,
+    };
+    ended.upstream = Some(towards.dial().address);
+    ended.flags = ended.flags.and(towards.flags());
+    ended
 }
 
 async fn carry(
-    passing: Passing<'_>,
+    passing: Passing<'_, '_>,
+    towards: &mut Towards<'_>,
     ways: Ways,
-    request: Request<()>,
-    mut guard: Option<&mut Guard<'_>>,
+    mut request: Request<()>,
+    guard: &mut Option<&mut Guard<'_>>,
 ) -> Ended {
-    let Ways { body, mut respond, .. } = ways;
-    let sending = send(passing, request, body.is_end_stream());
-    let mut ended = match unless_gone(&mut respond, sending).await {
-        None => gone(0),
-        Some(Err(with)) => passing.answer(&mut respond, &with),
-        Some(Ok((lease, streams))) => {
-            let messages = passing.request.0.is_grpc(passing.request.1).then(Messages::default);
-            let added = passing.added;
-            let mut exchange = Exchange::new(body, &mut respond, streams, added, messages);
-            let work = pin!(poll_fn(|cx| exchange.poll(cx)));
-            let failure = unless_revoked(&mut guard, passing.request, work).await.err();
-            if let Some(Failure::Revoked(revoked)) = &failure {
-                exchange.revoke(revoked);
-            }
-            let mut ended = Ended {
-                grpc_status: exchange.grpc_status(),
-                messages: exchange.messages(),
-                received: exchange.payload().0,
-                sent: exchange.payload().1,
-                answered: exchange.answered,
-                local: lease.local(),
-                after: After::KeepAlive,
-                ..Ended::cut(exchange.status, ResponseFlags::NONE, VIA_UPSTREAM)
-            };
-            drop(exchange);
-            if let Some(failure) = failure {
-                passing.fail(&mut respond, failure, &mut ended);
-            }
-            ended
+    let Ways { mut body, mut respond, .. } = ways;
+    if towards.may_repeat() {
+        body.keep();
+    }
+    let mut body = (!body.is_end_stream()).then_some(body);
+    loop {
+        let Attempt { ended, told, trouble } =
+            attempt(passing, towards, &mut respond, request, &mut body, guard).await;
+        let restartable = body.as_ref().is_none_or(Body::is_replayable);
+        let again = towards.again(trouble, restartable);
+        let with = match unless_gone(&mut respond, again).await {
+            Some(true) => match passing.rewrite() {
+                Ok(again) => {
+                    request = again;
+                    body.iter_mut().for_each(Body::rewind);
+                    continue;
+                }
+                Err(with) => Some(with),
+            },
+            Some(false) | None => told,
+        };
+        return match with {
+            None => ended,
+            Some(with) => passing.tell(&mut respond, &with, &ended),
+        };
+    }
+}
+
+/// What came of an attempt.
+struct Attempt {
+    ended: Ended,
+    /// What the client is told if it is the last one.
+    told: Option<Answer>,
+    trouble: Trouble,
+}
+
+async fn attempt(
+    passing: Passing<'_, '_>,
+    towards: &Towards<'_>,
+    respond: &mut SendResponse<Bytes>,
+    request: Request<()>,
+    body: &mut Option<Body>,
+    guard: &mut Option<&mut Guard<'_>>,
+) -> Attempt {
+    let sending = send(passing, towards.dial(), request, body.is_none());
+    let (lease, streams) = match unless_gone(respond, sending).await {
+        None => return Attempt { ended: gone(0), told: None, trouble: Trouble::Final },
+        Some(Err((with, trouble))) => {
+            let ended = Ended::cut(0, ResponseFlags::NONE, "");
+            return Attempt { ended, told: Some(with), trouble };
         }
+        Some(Ok(sent)) => sent,
     };
-    ended.upstream = Some(passing.dial.address);
-    ended
+    let messages = passing.request.0.is_grpc(passing.request.1).then(Messages::default);
+    let added = passing.added;
+    let mut exchange = Exchange::new(body.take(), respond, towards, streams, added, messages);
+    let work = pin!(poll_fn(|cx| exchange.poll(cx)));
+    let failure = unless_revoked(guard, passing.request, work).await.err();
+    if let Some(Failure::Revoked(revoked)) = &failure {
+        exchange.revoke(revoked);
+    }
+    let ended = Ended {
+        grpc_status: exchange.grpc_status(),
+        messages: exchange.messages(),
+        received: exchange.payload().0,
+        sent: exchange.payload().1,
+        answered: exchange.answered,
+        local: lease.local(),
+        after: After::KeepAlive,
+        ..Ended::cut(exchange.status, ResponseFlags::NONE, VIA_UPSTREAM)
+    };
+    *body = exchange.into_body();
+    match failure {
+        None => Attempt { ended, told: None, trouble: Trouble::Final },
+        Some(failure) => fail(failure, ended),
+    }
 }
 
 /// The result of a step, unless the client leaves first.
@@ -127,18 +181,20 @@ async fn unless_gone<T>(
 
 /// Opens a stream to the server; once more if its connection turns out to be over.
 async fn send(
-    passing: Passing<'_>,
+    passing: Passing<'_, '_>,
+    dial: Dial<'_>,
     request: Request<()>,
     ends: bool,
-) -> Result<(Lease, (h2::client::ResponseFuture, h2::SendStream<Bytes>)), Answer> {
-    let Passing { worker, dial, .. } = passing;
+) -> Result<(Lease, (h2::client::ResponseFuture, h2::SendStream<Bytes>)), (Answer, Trouble)> {
+    let worker = passing.worker;
     let mut next = Some(request);
     while let Some(request) = next {
         let lease = worker.http2.lease(worker, dial).await.map_err(|error| {
             if let ConnectError::Tls(error) = &error {
                 warn!(%error, "server not accepted");
             }
-            Answer::NoConnection(error)
+            let trouble = Trouble::of(&error);
+            (Answer::NoConnection(error), trouble)
         })?;
         match lease.send(request, ends).await {
             Ok(streams) => return Ok((lease, streams)),
@@ -148,42 +204,70 @@ async fn send(
             }
         }
     }
-    Err(Answer::NoResponse(None))
+    Err((Answer::NoResponse(None), Trouble::Lost))
 }
 
-impl Passing<'_> {
+impl Passing<'_, '_> {
     fn answer(&self, respond: &mut SendResponse<Bytes>, with: &Answer) -> Ended {
         answer(self.worker, respond, self.request, with, self.server)
     }
 
-    /// The response is not through: the client is told so, if it has not been told anything yet.
-    fn fail(&self, respond: &mut SendResponse<Bytes>, failure: Failure, ended: &mut Ended) {
-        debug!(?failure, "request not passed on");
-        let told = match failure {
-            Failure::NoResponse(error) => self.answer(respond, &blame(error)),
-            Failure::Client => gone(ended.status),
-            Failure::Revoked(Revoked::Refused(refusal)) if ended.status == 0 => {
-                self.answer(respond, &Answer::Refused(refusal))
-            }
-            Failure::Revoked(revoked) => {
-                Ended::cut(ended.status, revoked.flags(), revoked.details())
-            }
-            Failure::Body => {
-                let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
-                Ended::cut(ended.status, flags, BROKEN_RESPONSE)
-            }
-            Failure::Stalled => {
-                Ended::cut(ended.status, ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
-            }
-        };
-        ended.status = told.status;
-        ended.flags = told.flags;
-        ended.details = told.details;
-        ended.transport_failure = told.transport_failure;
-        ended.grpc_status = told.grpc_status.or(ended.grpc_status);
-        ended.sent += told.sent;
-        ended.after = told.after;
+    /// Answers a request ourselves that was on its way.
+    fn tell(&self, respond: &mut SendResponse<Bytes>, with: &Answer, ended: &Ended) -> Ended {
+        Ended {
+            received: ended.received,
+            messages: ended.messages,
+            local: ended.local,
+            ..self.answer(respond, with)
+        }
     }
+
+    /// The request as it is sent once more.
+    fn rewrite(&self) -> Result<Request<()>, Answer> {
+        let (head, text) = self.request;
+        match self.edits {
+            Some(edits) => fields::request(head, text, edits),
+            None => fields::request(head, text, &Edits::new()),
+        }
+    }
+}
+
+/// The response is not through: what the client is told, if it has not been told anything yet.
+fn fail(failure: Failure, ended: Ended) -> Attempt {
+    debug!(?failure, "request not passed on");
+    let cut = |ended, flags, details: &'static str| Ended {
+        flags,
+        details: details.into(),
+        after: After::Cut,
+        ..ended
+    };
+    let (ended, told, trouble) = match failure {
+        Failure::NoResponse(error) => {
+            let trouble = if was_refused(&error) { Trouble::Refused } else { Trouble::Lost };
+            (ended, Some(blame(error)), trouble)
+        }
+        Failure::Declined => (ended, Some(Answer::NoEndpoint), Trouble::Declined),
+        Failure::Revoked(Revoked::Refused(refusal)) if ended.status == 0 => {
+            (ended, Some(Answer::Refused(refusal)), Trouble::Final)
+        }
+        Failure::Revoked(revoked) => {
+            let (flags, details, after) = (revoked.flags(), revoked.details().into(), After::Cut);
+            (Ended { flags, details, after, ..ended }, None, Trouble::Final)
+        }
+        Failure::Client => {
+            let Ended { flags, details, after, .. } = gone(ended.status);
+            (Ended { flags, details, after, ..ended }, None, Trouble::Final)
+        }
+        Failure::Body => {
+            let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
+            (cut(ended, flags, BROKEN_RESPONSE), None, Trouble::Final)
+        }
+        Failure::Stalled => {
+            let flags = ResponseFlags::STREAM_IDLE_TIMEOUT;
+            (cut(ended, flags, "stream_idle_timeout"), None, Trouble::Final)
+        }
+    };
+    Attempt { ended, told, trouble }
 }
 
 /// What the client is told when the server gives no answer.

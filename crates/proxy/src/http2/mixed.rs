@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{Passing, answer::answer, call::Ways, down::Down};
 use crate::{
+    attempts::Towards,
     buffer::Buffer,
     forward::{After, Ended, Failure, VIA_UPSTREAM, blame, is_reusable, keep, local_address, run},
     http1::{Download, Exchange, Upload},
@@ -17,12 +18,13 @@ use crate::{
 
 /// Passes a request on, as `upload` was made of it, and its response back, for as long as `guard` lets it.
 pub(super) async fn forward(
-    passing: Passing<'_>,
+    passing: Passing<'_, '_>,
+    towards: &mut Towards<'_>,
     ways: Ways,
     upload: Upload,
     mut guard: Option<&mut Guard<'_>>,
 ) -> Ended {
-    let Passing { worker, request: (head, text), dial, server, added } = passing;
+    let Passing { worker, request: (head, text), server, added, .. } = passing;
     let asked = Asked { upgrade: false, ..head.asked() };
     let download = Download::new(asked, ResponseHead::default(), Vec::new(), added.to_vec());
     let (mut exchange, mut down) = (Exchange::new(upload, download), Down::new(ways, head));
@@ -35,7 +37,7 @@ pub(super) async fn forward(
     let received = Buffer::default();
     let from = (&mut down, &received);
     let outcome = {
-        let work = pin!(run(worker, from, head.method(), &mut exchange, dial, &mut begin));
+        let work = pin!(run(worker, from, head.method(), &mut exchange, towards, &mut begin));
         unless_revoked(&mut guard, passing.request, work).await
     };
     let Exchange { upload, download, .. } = exchange;
@@ -65,7 +67,6 @@ pub(super) async fn forward(
     };
     ended.received = upload.body().payload();
     ended.sent += download.body().payload();
-    ended.upstream = Some(dial.address);
     ended.answered = answered;
     ended
 }

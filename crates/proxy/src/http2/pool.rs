@@ -22,9 +22,10 @@ use palisade_tls::{Generation, Offer};
 use tokio::{sync::Mutex, task::spawn_local, time::Instant};
 use tracing::debug;
 
-use super::{KEPT, SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW, up::Up};
+use super::{SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW, up::Up};
 use crate::{
-    pool::Key,
+    active::{Full, Slot},
+    pool::{Keep, Key},
     upstream::{ConnectError, Dial},
     worker::Worker,
 };
@@ -51,6 +52,11 @@ struct Upstream {
     credentials: Option<Arc<Generation>>,
     local: Option<SocketAddr>,
     streams: Cell<usize>,
+    /// How many streams it has had.
+    begun: Cell<u32>,
+    keep: Keep,
+    /// What it counts as.
+    _slot: Slot,
     idle_since: Cell<Instant>,
     over: Rc<Cell<bool>>,
 }
@@ -71,6 +77,7 @@ impl Pool {
         if let Some(lease) = shelf.pick() {
             return Ok(lease);
         }
+        let _pending = dial.pending()?;
         let asked = Instant::now();
         let mut door = shelf.door.lock().await;
         if let Some(lease) = shelf.pick() {
@@ -80,7 +87,15 @@ impl Pool {
             debug!(since = ?at.elapsed(), "a connection was just tried in vain");
             return Err(error.again());
         }
-        match open(worker, dial).await {
+        // A service has a connection whatever its limit is, as with Envoy: nobody would ever free one for it.
+        let slot = match dial.connection_now() {
+            Ok(slot) => slot,
+            Err(Full) => match shelf.pick_full() {
+                Some(lease) => return Ok(lease),
+                None => Slot::default(),
+            },
+        };
+        match open(worker, dial, slot).await {
             Ok(upstream) => {
                 *door = None;
                 shelf.open.borrow_mut().push(Rc::new(upstream));
@@ -106,7 +121,7 @@ impl Pool {
             shelf.open.borrow_mut().retain(|it| {
                 !it.over.get()
                     && it.credentials.as_ref().is_none_or(&is_current)
-                    && (it.streams.get() > 0 || it.idle_since.get().elapsed() < KEPT)
+                    && (it.streams.get() > 0 || it.idle_since.get().elapsed() < it.keep.idle)
             });
         }
         shelves.retain(|_, it| Rc::strong_count(it) > 1 || !it.open.borrow().is_empty());
@@ -116,15 +131,25 @@ impl Pool {
 impl Shelf {
     fn pick(&self) -> Option<Lease> {
         let mut open = self.open.borrow_mut();
-        open.retain(|upstream| !upstream.over.get());
+        // Streams that are open on what has served its time end in their own.
+        open.retain(|it| !it.over.get() && it.begun.get() < it.keep.requests);
         let has_room = |it: &&Rc<Upstream>| it.streams.get() < it.sender.current_max_send_streams();
-        let upstream = open.iter().find(has_room)?;
-        upstream.streams.set(upstream.streams.get() + 1);
-        Some(Lease(Rc::clone(upstream)))
+        open.iter().find(has_room).map(Lease::new)
+    }
+
+    /// A stream that waits until there is room for it.
+    fn pick_full(&self) -> Option<Lease> {
+        self.open.borrow().first().map(Lease::new)
     }
 }
 
 impl Lease {
+    fn new(upstream: &Rc<Upstream>) -> Self {
+        upstream.streams.set(upstream.streams.get() + 1);
+        upstream.begun.set(upstream.begun.get().saturating_add(1));
+        Self(Rc::clone(upstream))
+    }
+
     /// Opens the stream, on a connection that has been seen open.
     pub(super) fn send_now(
         &self,
@@ -169,8 +194,8 @@ impl Drop for Lease {
     }
 }
 
-async fn open(worker: &Worker, dial: Dial<'_>) -> Result<Upstream, ConnectError> {
-    let upstream = dial.fresh(worker, Offer::Http2).await?;
+async fn open(worker: &Worker, dial: Dial<'_>, slot: Slot) -> Result<Upstream, ConnectError> {
+    let upstream = dial.fresh_as(worker, Offer::Http2, slot).await?;
     let local = upstream.stream.local_address();
     let head_bytes = u32::try_from(Limits::default().head_bytes()).unwrap_or(u32::MAX);
     let (sender, connection) = Builder::new()
@@ -198,6 +223,9 @@ async fn open(worker: &Worker, dial: Dial<'_>) -> Result<Upstream, ConnectError>
         credentials: upstream.credentials,
         local,
         streams: Cell::new(0),
+        begun: Cell::new(0),
+        keep: upstream.keep,
+        _slot: upstream.slot,
         idle_since: Cell::new(Instant::now()),
         over,
     })

@@ -37,6 +37,16 @@ impl Pump {
         Self { from, to, held: Bytes::new(), done: false, payload: 0, messages, grpc_status: None }
     }
 
+    /// The body, to be sent elsewhere.
+    pub(super) fn into_body(self) -> Body {
+        self.from
+    }
+
+    /// Whether all of the body can be sent elsewhere.
+    pub(super) fn is_replayable(&self) -> bool {
+        self.from.is_replayable()
+    }
+
     /// Whether all of it has passed.
     pub(super) fn is_done(&self) -> bool {
         self.done

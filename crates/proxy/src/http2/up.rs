@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::ResponseFuture};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use palisade_http::{
     BodyReader, Edits, LAST_CHUNK, Limits, Method, Piece, RequestHead, Trailers, reason,
 };
@@ -81,11 +81,7 @@ impl Up {
         let Some(length) = parsed.map_err(io::Error::other)? else { return Ok(bytes.len()) };
         let reader = BodyReader::new(head.framing(), Trailers::Drop);
         let refused = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let edits = Edits::new();
-        let mut request = Request::new(());
-        *request.method_mut() = head.method().as_str().parse().map_err(io::Error::other)?;
-        *request.uri_mut() = fields::uri(head, text, &edits, None).map_err(refused)?;
-        *request.headers_mut() = fields::of(head, text, &edits).map_err(refused)?;
+        let request = fields::request(head, text, &Edits::new()).map_err(refused)?;
         self.method = head.method();
         let ends = reader.is_done();
         let (response, stream) = self.lease.send_now(request, ends).map_err(broken)?;

@@ -147,7 +147,11 @@ async fn put(
     if route.has_endpoint_at(connection.destination) {
         return Err(AskError::Loop);
     }
-    let picked = route.pick(SocketAddr::from(([0, 0, 0, 0], 0))).await;
+    let picked = route
+        .pick(SocketAddr::from(([0, 0, 0, 0], 0)), &[], |bound| {
+            worker.random.borrow_mut().below(bound)
+        })
+        .await;
     let none = || AskError::NoEndpoint(provider.service.clone());
     let dial = match picked {
         Pick::Endpoint(index) => {
@@ -155,9 +159,10 @@ async fn put(
             Dial {
                 address: (endpoint.address, endpoint.port).into(),
                 target: endpoint.mtls.then_some(&*route.target),
+                service: None,
             }
         }
-        Pick::Address(address) if address.port() > 0 => Dial { address, target: None },
+        Pick::Address(address) if address.port() > 0 => Dial::plain(address),
         Pick::Address(_) | Pick::None => return Err(none()),
     };
     match (&provider.protocol, request) {

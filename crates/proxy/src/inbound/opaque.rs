@@ -111,7 +111,7 @@ async fn carry(
     watch: Watch,
     granted: Option<Box<Granted>>,
 ) -> Ended {
-    let dial = Dial { address: connection.destination, target: None };
+    let dial = Dial::plain(connection.destination);
     let mut upstream = match dial.fresh(worker, Offer::Tcp).await {
         Ok(upstream) => upstream.stream,
         Err(error) => {

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     answer::Answer,
+    attempts::Towards,
     forward::Ended,
     http2,
     report::{self, Since},
-    upstream::Dial,
     worker::Worker,
 };
 
@@ -54,11 +54,11 @@ impl<'a> Requests<'a> {
     }
 
     /// Where requests of a client that speaks this version go, and what is spoken there.
-    pub(super) fn server(&self, client: Version) -> (Dial<'static>, Version) {
+    pub(super) fn server(&self, client: Version) -> (Towards<'static>, Version) {
         let address = self.connection.destination;
         let active = self.worker.shared.active();
         let declared = active.as_deref().map_or(Protocol::Auto, |it| it.protocol(address.port()));
-        (Dial { address, target: None }, http2::spoken(declared, client))
+        (Towards::Workload(address), http2::spoken(declared, client))
     }
 
     /// Judges a request.

@@ -34,7 +34,7 @@ impl Service for Requests<'_> {
             return Fate::Ended;
         }
         let request = (&*head, text.as_slice());
-        let (dial, version) = self.server(Version::Http2);
+        let (towards, version) = self.server(Version::Http2);
         let mut waiting = OnStream { call: &mut call, request, version };
         let (verdict, mut judged) = self.judge(&mut waiting).await;
         let ended = match verdict {
@@ -50,12 +50,12 @@ impl Service for Requests<'_> {
                 let passing = Passing {
                     worker,
                     request,
-                    dial,
                     server: SERVER_INBOUND,
+                    edits: None,
                     added: judged.added(),
                 };
                 let mut guard = Guard::new(worker, connection, &judged, since, watch);
-                let ended = forward(passing, call.ways, rewritten, Some(&mut guard)).await;
+                let ended = forward(passing, towards, call.ways, rewritten, Some(&mut guard)).await;
                 let verdict = guard.verdict();
                 judged.revoke(verdict);
                 ended

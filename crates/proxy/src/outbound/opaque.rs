@@ -13,9 +13,11 @@ use crate::{
     buffer::Buffer,
     detect::{self, Hello},
     io::Stream,
+    pool::Upstream,
     report::{self, Since},
     socket,
     tcp::{End, Watcher, relay},
+    upstream::{ConnectError, Dial},
     worker::Worker,
 };
 
@@ -43,8 +45,9 @@ pub(crate) async fn serve(
     let mut failure = String::new();
     let (flags, bytes) = match routed.refusal() {
         Some(answer) => (answer.flags(), (0, 0)),
-        None => match dial.fresh(worker, Offer::Tcp).await {
+        None => match connect(worker, dial).await {
             Ok(mut upstream) => {
+                routed.answered(worker, 200);
                 let mut counter = Counter { edge: &edge };
                 let (up, early) = (&mut upstream.stream, (received, Buffer::default()));
                 let relayed = relay(&mut stream, up, early, &worker.buffers, &mut counter).await;
@@ -57,7 +60,12 @@ pub(crate) async fn serve(
                     }
                 }
             }
+            Err(ConnectError::Overflow) => {
+                worker.shared.metrics.overflowed();
+                (ResponseFlags::UPSTREAM_OVERFLOW, (0, 0))
+            }
             Err(error) => {
+                routed.answered(worker, 503);
                 failure = error.to_string();
                 (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, (0, 0))
             }
@@ -81,6 +89,12 @@ pub(crate) async fn serve(
         upstream_failure: &failure,
         bytes,
     });
+}
+
+/// A connection of its own, if the service may have one more.
+async fn connect(worker: &Worker, dial: Dial<'_>) -> Result<Upstream, ConnectError> {
+    let slot = dial.connection_now()?;
+    dial.fresh_as(worker, Offer::Tcp, slot).await
 }
 
 /// What the access log says about an end that was not agreed on.

@@ -9,6 +9,7 @@ use super::{Connection, route::Routed};
 use crate::{
     active::Said,
     answer::Answer,
+    attempts::{Attempts, Towards},
     forward::Ended,
     inbound::judge::REMOVED,
     report::{self, Since},
@@ -32,6 +33,16 @@ impl Requests<'_> {
     /// Where a request would go of which nothing is known.
     pub(super) async fn nowhere(&self) -> Routed {
         Routed::find(self.worker, self.connection.destination, Said::Nothing).await
+    }
+
+    /// The attempts of a request that goes where `routed` leads.
+    pub(super) fn attempts<'a>(
+        &'a self,
+        routed: &'a mut Routed,
+        method: Method,
+    ) -> Result<Towards<'a>, Answer> {
+        let original = self.connection.destination;
+        Attempts::new(self.worker, routed, original, method).map(Towards::Service)
     }
 
     /// Tells what became of a request. The time that it ended at.
@@ -71,15 +82,14 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What is sent to the server, as `pass` makes it: what the workload says about itself does not leave the
-    /// pod.
-    pub(super) fn prepare<P>(
-        &mut self,
+    /// What is changed in a request before it is sent to the server: what the workload says about itself does not
+    /// leave the pod.
+    pub(super) fn prepare<'a>(
+        &'a mut self,
         worker: &Worker,
         routed: &Routed,
         (head, received): (&RequestHead, &[u8]),
-        pass: &mut impl FnMut(&Edits<'_>) -> Result<P, Answer>,
-    ) -> Result<P, Answer> {
+    ) -> Result<Edits<'a>, Answer> {
         if head.method() == Method::CONNECT {
             return Err(Answer::NoRoute);
         }
@@ -95,6 +105,6 @@ impl Asked {
             let id = self.id.insert(worker.request_ids.borrow_mut().make());
             edits.set(Name::XRequestId, id.as_str().as_bytes());
         }
-        pass(&edits)
+        Ok(edits)
     }
 }

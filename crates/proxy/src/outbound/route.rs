@@ -5,9 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 use palisade_http::Version;
 use palisade_telemetry::EdgeMetrics;
 use palisade_types::Protocol;
+use tracing::info;
 
 use crate::{
-    active::{Active, Destination, Pick, Route, Said},
+    active::{Active, Destination, Pick, Route, Said, Taken},
     answer::Answer,
     http2,
     upstream::Dial,
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Routed {
     /// An endpoint of a service.
-    Endpoint(Arc<Route>, usize),
+    Endpoint(Taken),
     /// An address that a ServiceEntry leads to.
     Address(Arc<Route>, SocketAddr),
     /// A service without endpoints.
@@ -59,25 +60,72 @@ fn is_refused(active: Option<&Active>) -> bool {
 }
 
 impl Routed {
-    /// Finds the service of a destination, and the endpoint whose turn it is.
+    /// Finds the service of a destination, and the endpoint that is next.
     pub(crate) async fn find(worker: &Worker, destination: SocketAddr, said: Said<'_>) -> Self {
-        let route = match belongs(worker, destination, said) {
-            Destination::Service(route) => route,
-            Destination::Endpoint(route, index) => return Self::Endpoint(route, index),
-            Destination::Passthrough => return Self::Passthrough,
-            Destination::Anywhere(_) | Destination::BlackHole => return Self::BlackHole,
-        };
-        match route.pick(destination).await {
-            Pick::Endpoint(index) => Self::Endpoint(route, index),
+        match belongs(worker, destination, said) {
+            Destination::Service(route) => Self::pick(worker, route, destination, &[]).await,
+            Destination::Endpoint(route, index) => Self::Endpoint(Taken::new(route, index, true)),
+            Destination::Passthrough => Self::Passthrough,
+            Destination::Anywhere(_) | Destination::BlackHole => Self::BlackHole,
+        }
+    }
+
+    /// The endpoint of a service that is next, and that was not tried if there is another.
+    async fn pick(
+        worker: &Worker,
+        route: Arc<Route>,
+        original: SocketAddr,
+        tried: &[usize],
+    ) -> Self {
+        let below = |bound| worker.random.borrow_mut().below(bound);
+        match route.pick(original, tried, below).await {
+            Pick::Endpoint(index) => Self::Endpoint(Taken::new(route, index, false)),
             Pick::Address(address) => Self::Address(route, address),
             Pick::None => Self::Empty(route),
+        }
+    }
+
+    /// Goes to another endpoint than those that were tried, if there is one and another will do.
+    pub(crate) async fn go_on(&mut self, worker: &Worker, original: SocketAddr, tried: &[usize]) {
+        let is_own = matches!(self, Self::Endpoint(taken) if taken.is_own);
+        if let (Some(route), false) = (self.route().cloned(), is_own) {
+            *self = Self::pick(worker, route, original, tried).await;
+        }
+    }
+
+    /// The service that was found.
+    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Self::Endpoint(Taken { route, .. }) | Self::Address(route, _) | Self::Empty(route) => {
+                Some(route)
+            }
+            Self::Passthrough | Self::BlackHole => None,
+        }
+    }
+
+    /// Takes note of what the endpoint has answered, or of 503 if it has not.
+    pub(crate) fn answered(&self, worker: &Worker, status: u16) {
+        if let Self::Endpoint(Taken { route, index, .. }) = self
+            && route.answered(*index, status)
+        {
+            let address = self.dial(([0, 0, 0, 0], 0).into()).address;
+            info!(%address, cluster = route.name, "an endpoint fails and is left alone");
+            worker.shared.metrics.ejected();
+        }
+    }
+
+    /// The place of the endpoint that was found.
+    pub(crate) fn endpoint(&self) -> Option<usize> {
+        match self {
+            Self::Endpoint(taken) => Some(taken.index),
+            _ => None,
         }
     }
 
     /// Why a request goes nowhere, if so.
     pub(crate) fn refusal(&self) -> Option<Answer> {
         match self {
-            Self::Endpoint(..) | Self::Address(..) | Self::Passthrough => None,
+            Self::Endpoint(_) | Self::Address(..) | Self::Passthrough => None,
             Self::Empty(_) => Some(Answer::NoEndpoint),
             Self::BlackHole => Some(Answer::BlackHole),
         }
@@ -85,40 +133,32 @@ impl Routed {
 
     /// Where to connect to.
     pub(crate) fn dial(&self, destination: SocketAddr) -> Dial<'_> {
+        let plain =
+            Dial { service: self.route().map(|route| &**route), ..Dial::plain(destination) };
         match self {
-            Self::Endpoint(route, index) => match route.endpoint(*index) {
+            Self::Endpoint(Taken { route, index, .. }) => match route.endpoint(*index) {
                 Some(endpoint) => Dial {
                     address: (endpoint.address, endpoint.port).into(),
                     target: endpoint.mtls.then_some(&*route.target),
+                    ..plain
                 },
-                None => Dial { address: destination, target: None },
+                None => plain,
             },
-            Self::Address(_, address) => Dial { address: *address, target: None },
-            Self::Empty(_) | Self::Passthrough | Self::BlackHole => {
-                Dial { address: destination, target: None }
-            }
+            Self::Address(_, address) => Dial { address: *address, ..plain },
+            Self::Empty(_) | Self::Passthrough | Self::BlackHole => plain,
         }
     }
 
     /// What is spoken there, to a client that speaks this.
     pub(crate) fn version(&self, client: Version) -> Version {
-        let declared = match self {
-            Self::Endpoint(route, _) | Self::Address(route, _) | Self::Empty(route) => {
-                route.port.protocol
-            }
-            Self::Passthrough | Self::BlackHole => Protocol::Auto,
-        };
-        http2::spoken(declared, client)
+        http2::spoken(self.route().map_or(Protocol::Auto, |route| route.port.protocol), client)
     }
 
     /// Istio's name of where it goes.
     pub(crate) fn cluster(&self) -> &str {
         match self {
-            Self::Endpoint(route, _) | Self::Address(route, _) | Self::Empty(route) => {
-                &route.cluster
-            }
-            Self::Passthrough => PASSTHROUGH,
             Self::BlackHole => BLACK_HOLE,
+            _ => self.route().map_or(PASSTHROUGH, |route| &route.name),
         }
     }
 
@@ -126,13 +166,9 @@ impl Routed {
     pub(crate) fn edge(&self, worker: &Worker) -> EdgeMetrics {
         let active = worker.shared.active();
         let active = active.as_deref();
-        match self {
-            Self::Endpoint(route, index) => worker.edges.outbound(active, route, Some(*index)),
-            Self::Address(route, _) | Self::Empty(route) => {
-                worker.edges.outbound(active, route, None)
-            }
-            Self::Passthrough => worker.edges.unknown(active, PASSTHROUGH),
-            Self::BlackHole => worker.edges.unknown(active, BLACK_HOLE),
+        match self.route() {
+            Some(route) => worker.edges.outbound(active, route, self.endpoint()),
+            None => worker.edges.unknown(active, self.cluster()),
         }
     }
 }

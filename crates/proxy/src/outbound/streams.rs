@@ -1,17 +1,21 @@
 //! The requests of one connection in HTTP/2, each on its stream.
 
-use palisade_http::{Edits, SERVER_OUTBOUND, Version};
+use palisade_http::{RequestHead, SERVER_OUTBOUND, Version};
 
-use super::requests::{Asked, Requests};
+use super::{
+    Routed,
+    requests::{Asked, Requests},
+};
 use crate::{
     answer::Answer,
+    forward::Ended,
     http2::{Call, Fate, Passing, Service, forward},
     report::Since,
 };
 
 impl Service for Requests<'_> {
     async fn serve(&self, mut call: Call) -> Fate {
-        let Self { worker, connection } = self;
+        let worker = self.worker;
         let mut asked = Asked { since: Since::now(), id: None };
         let mut scratch = worker.scratches.take();
         let (head, text) = (&mut scratch.request, &mut scratch.down);
@@ -24,24 +28,37 @@ impl Service for Requests<'_> {
             return Fate::Ended;
         }
         let request = (&*head, text.as_slice());
-        let routed = self.route(request.0, request.1).await;
-        let version = routed.version(Version::Http2);
-        let mut pass = |edits: &Edits<'_>| call.rewrite(request, edits, version);
-        let ended = match asked.prepare(worker, &routed, request, &mut pass) {
-            Err(answer) => call.ways.answer(worker, request, &answer, SERVER_OUTBOUND),
-            Ok(rewritten) => {
-                let passing = Passing {
-                    worker,
-                    request,
-                    dial: routed.dial(connection.destination),
-                    server: SERVER_OUTBOUND,
-                    added: &[],
-                };
-                forward(passing, call.ways, rewritten, None).await
-            }
-        };
+        let mut routed = self.route(request.0, request.1).await;
+        let ended = self.pass(call, request, &mut routed, &mut asked).await;
         self.record(request, &routed, &ended, &asked);
         worker.scratches.give(scratch);
         Fate::of(&ended, asked.since)
+    }
+}
+
+impl Requests<'_> {
+    /// Passes a request on to where `routed` leads.
+    async fn pass(
+        &self,
+        mut call: Call,
+        request: (&RequestHead, &[u8]),
+        routed: &mut Routed,
+        asked: &mut Asked,
+    ) -> Ended {
+        let worker = self.worker;
+        let version = routed.version(Version::Http2);
+        let prepared = asked.prepare(worker, routed, request).and_then(|edits| {
+            let rewritten = call.rewrite(request, &edits, version)?;
+            Ok((edits, rewritten, self.attempts(routed, request.0.method())?))
+        });
+        match prepared {
+            Err(answer) => call.ways.answer(worker, request, &answer, SERVER_OUTBOUND),
+            Ok((edits, rewritten, attempts)) => {
+                let edits = Some(&edits);
+                let passing =
+                    Passing { worker, request, server: SERVER_OUTBOUND, edits, added: &[] };
+                forward(passing, attempts, call.ways, rewritten, None).await
+            }
+        }
     }
 }

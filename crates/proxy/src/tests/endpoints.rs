@@ -1,12 +1,19 @@
 //! Which endpoint of a service is called, and how.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use tokio::net::TcpStream;
+use palisade_model::Balance;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::support::{
     BACKEND, FRONTEND, Mesh, SERVICE, Server, Sidecar, application, ask, client_config, echo,
-    field, get, read_head,
+    field, get, read_head, until,
 };
 
 /// A sidecar whose workload calls `called`, at endpoints without sidecars or with.
@@ -31,15 +38,50 @@ async fn named(name: &'static str) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn endpoints_take_turns_request_by_request() {
+async fn endpoints_take_turns_if_they_are_to() {
     let endpoints = [named("a").await, named("b").await, named("c").await];
-    let client = client(&Mesh::new(), &endpoints, false, SERVICE);
+    let mut config = client_config(1, "HTTP", &endpoints, false, &[BACKEND]);
+    config.outbound.ports[0].traffic.balance = Balance::RoundRobin;
+    let client = Sidecar::start(Mesh::new().generation(FRONTEND), config, SERVICE, SERVICE);
     let mut stream = TcpStream::connect(client.outbound).await.unwrap();
     let mut order = String::new();
     for _ in 0..9 {
         order += &ask(&mut stream, &get("/")).await.body;
     }
     assert!("abcabcabcabc".contains(&order), "{order}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_busy_gets_no_more_requests() {
+    let busy = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&busy);
+    let waits = application(move |mut stream| {
+        let told = Arc::clone(&told);
+        async move {
+            let mut read = Vec::new();
+            read_head(&mut stream, &mut read).await;
+            told.store(true, Relaxed);
+            read_head(&mut stream, &mut read).await;
+        }
+    })
+    .await;
+    let client = client(&Mesh::new(), &[waits, named("b").await], false, SERVICE);
+    let mut asked = Vec::new();
+    while !busy.load(Relaxed) {
+        let mut stream = TcpStream::connect(client.outbound).await.unwrap();
+        stream.write_all(get("/").as_bytes()).await.unwrap();
+        let mut first = [0];
+        let answered = stream.peek(&mut first);
+        tokio::select! {
+            read = answered => { read.unwrap(); }
+            () = until("it is busy", || busy.load(Relaxed)) => {}
+        }
+        asked.push(stream);
+    }
+    let mut stream = TcpStream::connect(client.outbound).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&mut stream, &get("/")).await.body, "b", "the other one is busy");
+    }
 }
 
 #[tokio::test]
