@@ -445,9 +445,9 @@ Examples:
 const DOCTOR_EXAMPLES: &str = "\
 Tries out what `up` needs, in a sandbox that ends at once; changes nothing.
 
-With --mesh, asks the mesh that runs: whether API and control plane answer, every sidecar is connected, enforces
-what is stored and is of one version, certificates live and are renewed, roots are the same everywhere, and clocks
-agree. (`palisade check` is about manifests.)
+With --mesh, asks the mesh that runs: whether API and control plane answer, every sidecar is
+connected, enforces what is stored and is of one version, certificates live and are renewed, roots
+are the same everywhere, and clocks agree. (`palisade check` is about manifests.)
 
 Examples:
   palisade doctor

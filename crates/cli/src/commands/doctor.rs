@@ -28,8 +28,9 @@ async fn facts(target: &Target) -> MeshFacts {
     };
     match timeout(PATIENCE, mesh.client().apiserver_version()).await {
         Ok(Ok(_)) => {}
+        Ok(Err(kube::Error::Service(_))) => return silent(STOPPED.to_owned()),
         Ok(Err(error)) => return silent(error.to_string()),
-        Err(_) => return silent(format!("nothing came in {} s", PATIENCE.as_secs())),
+        Err(_) => return silent(format!("nothing came in {} s: {HANGS}", PATIENCE.as_secs())),
     }
     let control = match timeout(PATIENCE, ask(&mesh)).await {
         Ok(asked) => asked.map_err(|error| error.to_string()),
@@ -47,5 +48,9 @@ async fn ask(mesh: &Mesh) -> Result<Asked, CliError> {
     })
 }
 
+const STOPPED: &str = "it can't be connected to: start the mesh with `palisade up`; where it should run, \
+                       supervisor.log in the state directory says why it ended";
+const HANGS: &str =
+    "see supervisor.log in the state directory, and end the mesh with `palisade down`";
 /// How long API and control plane may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use crate::{commands::sidecar, output::remaining};
 pub(crate) struct MeshFacts {
     /// Now, by the clock of whoever asks.
     pub(crate) now: Timestamp,
-    /// Why the API does not answer.
+    /// Why the API does not answer, and what to do.
     pub(crate) api: Option<String>,
     /// What the control plane says, or why it does not.
     pub(crate) control: Result<Asked, String>,
@@ -47,8 +47,7 @@ pub(super) fn checks(facts: &MeshFacts) -> Vec<Check> {
 fn reached(facts: &MeshFacts) -> Vec<Check> {
     let group = "control-plane";
     let api = fatal(group, "the API answers", facts.api.is_none(), || {
-        let problem = facts.api.as_deref().unwrap_or_default();
-        format!("{problem}: see supervisor.log in the state directory")
+        facts.api.clone().unwrap_or_default()
     });
     if facts.api.is_some() {
         return vec![api];
