@@ -349,7 +349,6 @@ impl Failure {
     fn trouble(&self) -> Trouble {
         match self {
             Self::Connect(error) => Trouble::of(error),
-            Self::Revoked(_) => Trouble::Final,
             Self::Exchange(ExchangeError::Download(error)) => match error {
                 DownloadError::NoResponse(Some(error)) if http2::is_refused(error) => {
                     Trouble::Refused
@@ -360,7 +359,7 @@ impl Failure {
                     Trouble::Final
                 }
             },
-            Self::Exchange(ExchangeError::Upload(_)) => Trouble::Final,
+            Self::Exchange(ExchangeError::Upload(_)) | Self::Revoked(_) => Trouble::Final,
         }
     }
 }

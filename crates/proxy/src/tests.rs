@@ -5,6 +5,7 @@ mod control;
 mod custom;
 mod endpoints;
 mod floods;
+mod framing;
 mod http;
 mod http2;
 mod life;

@@ -251,7 +251,7 @@ fn fail(failure: Failure, ended: Ended) -> Attempt {
             (ended, Some(Answer::Refused(refusal)), Trouble::Final)
         }
         Failure::Revoked(revoked) => {
-            let (flags, details, after) = (revoked.flags(), revoked.details().into(), After::Cut);
+            let (flags, details, after) = (revoked.flags(), revoked.details(), After::Cut);
             (Ended { flags, details, after, ..ended }, None, Trouble::Final)
         }
         Failure::Client => {

@@ -1,7 +1,7 @@
 //! Requests and connections that an external authorizer has a say over.
 
 mod body;
-mod envoy;
+pub(super) mod envoy;
 
 use std::{
     net::SocketAddr,

@@ -2,7 +2,7 @@
 //! the same.
 
 mod heard;
-mod process;
+pub(in crate::tests) mod process;
 
 use std::{collections::BTreeSet, fmt};
 

@@ -1,4 +1,4 @@
-//! A real Envoy, configured as istiod configures it for a provider
+//! A real Envoy before a workload, configured as istiod configures it: plainly, or for a provider
 //! (`pilot/pkg/security/authz/builder/extauthz.go`).
 
 use std::{
@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 use super::super::super::support::until;
 
 /// An Envoy whose listeners, one for each provider, go to one workload.
-pub(super) struct Envoy {
+pub(in crate::tests) struct Envoy {
     process: Child,
-    pub(super) ports: Vec<u16>,
+    pub(in crate::tests) ports: Vec<u16>,
     _directory: tempfile::TempDir,
 }
 
@@ -29,8 +29,32 @@ impl Drop for Envoy {
 }
 
 impl Envoy {
+    /// With a listener for each provider.
     pub(super) async fn start(
         providers: &[(ExtensionProvider, SocketAddr)],
+        workload: SocketAddr,
+    ) -> Self {
+        let names: Vec<String> =
+            (0..providers.len()).map(|index| format!("authorizer-{index}")).collect();
+        let clusters = providers.iter().zip(&names).map(|((provider, at), name)| {
+            cluster(name, *at, provider.protocol == ProviderProtocol::Grpc)
+        });
+        let filters = providers
+            .iter()
+            .zip(&names)
+            .map(|((provider, _), name)| Some(ext_authz(provider, name)));
+        Self::run(filters.collect(), clusters.collect(), workload).await
+    }
+
+    /// With one listener, and nobody to ask.
+    pub(in crate::tests) async fn plain(workload: SocketAddr) -> Self {
+        Self::run(vec![None], Vec::new(), workload).await
+    }
+
+    /// With a listener for each of these filters.
+    async fn run(
+        filters: Vec<Option<Value>>,
+        mut clusters: Vec<Value>,
         workload: SocketAddr,
     ) -> Self {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/envoy/_bin");
@@ -40,16 +64,13 @@ impl Envoy {
             .map(|directory| directory.join("envoy"))
             .find(|program| program.is_file())
             .expect("there is no Envoy: run `make tools`");
-        let mut ports = Vec::new();
-        let (mut listeners, mut clusters) =
-            (Vec::new(), vec![cluster("workload", workload, false)]);
-        for (index, (provider, at)) in providers.iter().enumerate() {
+        clusters.push(cluster("workload", workload, false));
+        let (mut ports, mut listeners) = (Vec::new(), Vec::new());
+        for filter in filters {
             let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            ports.push(free.local_addr().unwrap().port());
-            let name = format!("authorizer-{index}");
-            let is_grpc = provider.protocol == ProviderProtocol::Grpc;
-            clusters.push(cluster(&name, *at, is_grpc));
-            listeners.push(listener(ports[index], &ext_authz(provider, &name)));
+            let port = free.local_addr().unwrap().port();
+            ports.push(port);
+            listeners.push(listener(port, filter));
         }
         let config = json!({"static_resources": {"listeners": listeners, "clusters": clusters}});
         let directory = tempfile::tempdir().unwrap();
@@ -100,7 +121,7 @@ fn cluster(name: &str, at: SocketAddr, http2: bool) -> Value {
     cluster
 }
 
-fn listener(port: u16, ext_authz: &Value) -> Value {
+fn listener(port: u16, filter: Option<Value>) -> Value {
     let router = typed("router", "filters.http.router.v3.Router", json!({}));
     let route = json!({"match": {"prefix": "/"}, "route": {"cluster": "workload"}});
     let manager = json!({
@@ -109,7 +130,7 @@ fn listener(port: u16, ext_authz: &Value) -> Value {
         "normalize_path": true,
         "proxy_100_continue": true,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [ext_authz, router],
+        "http_filters": filter.into_iter().chain([router]).collect::<Vec<_>>(),
     });
     let kind = "filters.network.http_connection_manager.v3.HttpConnectionManager";
     json!({
