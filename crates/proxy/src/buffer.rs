@@ -13,13 +13,18 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Size of a lent buffer: one TLS record.
 pub(crate) const SIZE: usize = 16 * 1024;
 
-/// Free buffers kept for reuse; more are given back to the allocator.
+/// Size of the buffer of a connection that carries a lot: fewer and larger writes carry it on.
+const BULK: usize = 4 * SIZE;
+
+/// Free buffers of each size kept for reuse; more are given back to the allocator.
 const KEPT: usize = 256;
+const KEPT_BULK: usize = 64;
 
 /// The buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
+    bulk: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -28,9 +33,19 @@ impl Buffers {
         self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE])
     }
 
+    /// Storage of [`BULK`] bytes, with old contents.
+    fn take_bulk(&self) -> Vec<u8> {
+        self.bulk.borrow_mut().pop().unwrap_or_else(|| vec![0; BULK])
+    }
+
     fn give(&self, storage: Vec<u8>) {
-        let mut free = self.free.borrow_mut();
-        if storage.len() == SIZE && free.len() < KEPT {
+        let (free, kept) = match storage.len() {
+            SIZE => (&self.free, KEPT),
+            BULK => (&self.bulk, KEPT_BULK),
+            _ => return,
+        };
+        let mut free = free.borrow_mut();
+        if free.len() < kept {
             free.push(storage);
         }
     }
@@ -42,6 +57,8 @@ pub(crate) struct Buffer {
     storage: Vec<u8>,
     start: usize,
     end: usize,
+    /// Why the last read of several failed, to be told by the next one.
+    failed: Option<io::Error>,
 }
 
 impl Buffer {
@@ -61,6 +78,11 @@ impl Buffer {
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
         }
+    }
+
+    /// Whether the stream failed after what was read last.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.failed.is_some()
     }
 
     /// Whether there is no room at the end.
@@ -98,22 +120,58 @@ impl Buffer {
         stream: &mut S,
         buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         if self.storage.is_empty() {
             self.storage = buffers.take();
         }
-        let room = self.storage.get_mut(self.end..).unwrap_or_default();
-        if room.is_empty() {
+        if self.is_full() {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
-        let mut read = ReadBuf::new(room);
-        let polled = Pin::new(stream).poll_read(cx, &mut read);
-        let count = read.filled().len();
+        let polled = self.poll_read(cx, stream);
         if polled.is_pending() && self.is_empty() {
             self.release(buffers);
         }
-        ready!(polled)?;
+        let mut total = ready!(polled)?;
+        let mut last = total;
+        // As much as fits in a record: more is likely to be there.
+        while last >= SIZE && self.has_room_for_bulk(buffers) {
+            last = match self.poll_read(cx, stream) {
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    0
+                }
+                Poll::Pending => 0,
+            };
+            total += last;
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(self.storage.get_mut(self.end..).unwrap_or_default());
+        let polled = Pin::new(stream).poll_read(cx, &mut read);
+        let count = read.filled().len();
         self.end += count;
-        Poll::Ready(Ok(count))
+        polled.map_ok(|()| count)
+    }
+
+    /// Whether there is room, in larger storage if need be.
+    fn has_room_for_bulk(&mut self, buffers: &Buffers) -> bool {
+        if self.is_full() && self.storage.len() == SIZE {
+            let small = std::mem::replace(&mut self.storage, buffers.take_bulk());
+            for (to, from) in self.storage.iter_mut().zip(&small) {
+                *to = *from;
+            }
+            buffers.give(small);
+        }
+        !self.is_full()
     }
 
     /// Copies bytes to the end, as far as there is room; how many.
@@ -142,7 +200,7 @@ impl Buffer {
 impl From<Vec<u8>> for Buffer {
     fn from(storage: Vec<u8>) -> Self {
         let end = storage.len();
-        Self { storage, start: 0, end }
+        Self { storage, start: 0, end, failed: None }
     }
 }
 
@@ -176,6 +234,47 @@ mod tests {
         assert_eq!(buffer.capacity(), 2 * SIZE);
         assert_eq!(fill(&mut buffer, &[b'y'; 2 * SIZE], &buffers), SIZE);
         assert!(!buffer.grow(2 * SIZE));
+    }
+
+    /// Yields full records and then fails.
+    struct Records(u8);
+
+    impl AsyncRead for Records {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0 == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let record = [self.0; SIZE];
+            into.put_slice(record.get(..into.remaining()).unwrap_or(&record));
+            self.0 -= 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn much_is_read_at_once_and_an_error_is_told_after_it() {
+        let (buffers, mut buffer) = (Buffers::default(), Buffer::default());
+        let mut stream = Records(6);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut fill = |buffer: &mut Buffer| match buffer.poll_fill(&mut cx, &mut stream, &buffers)
+        {
+            Poll::Ready(read) => read.map_err(|error| error.kind()),
+            Poll::Pending => panic!("records are always ready"),
+        };
+        assert_eq!(fill(&mut buffer), Ok(BULK));
+        let first: Vec<u8> = (0..4).map(|at| buffer.bytes()[at * SIZE]).collect();
+        assert_eq!(first, [6, 5, 4, 3]);
+        buffer.consume(BULK);
+        assert_eq!(fill(&mut buffer), Ok(2 * SIZE));
+        assert!(buffer.is_broken());
+        buffer.consume(2 * SIZE);
+        assert_eq!(fill(&mut buffer), Err(io::ErrorKind::ConnectionReset));
+        buffer.release(&buffers);
+        assert_eq!((buffers.free.borrow().len(), buffers.bulk.borrow().len()), (1, 1));
     }
 
     #[test]

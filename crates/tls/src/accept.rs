@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::{
-    GenerationError, HandshakeError, TlsStream, credentials::Credentials, spiffe::ClientVerifier,
+    GenerationError, HandshakeError, TlsStream, ahead::ReadAhead, credentials::Credentials,
+    spiffe::ClientVerifier,
 };
 
 /// The server's side of a generation.
@@ -54,7 +55,7 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let (start, mut rest) = client_hello(io, already_read).await?;
+        let (start, mut rest) = client_hello(ReadAhead::new(io), already_read).await?;
         let config = self.config(&start);
         let stream = start
             .into_stream_with(config, |connection| {

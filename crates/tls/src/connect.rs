@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     GenerationError, HandshakeError, HandshakeReason, Peer, Settings, TlsStream,
+    ahead::ReadAhead,
     credentials::Credentials,
     generation::{check_own_validity, peer, timed},
     spiffe::ServerVerifier,
@@ -70,7 +71,7 @@ impl Connector {
     {
         check_own_validity(self.own_not_after)?;
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let connecting = connector.connect(self.name.clone(), io);
+        let connecting = connector.connect(self.name.clone(), ReadAhead::new(io));
         let stream = timed(self.timeout, async {
             connecting.await.map_err(|error| HandshakeError::from_io(&error))
         })

@@ -6,6 +6,7 @@
 //! in crate `policy`; here it is only proved who the peer is.
 
 mod accept;
+mod ahead;
 mod connect;
 mod credentials;
 mod error;

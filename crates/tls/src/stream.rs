@@ -14,6 +14,8 @@ use std::{
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::ahead::ReadAhead;
+
 /// The application protocol that was agreed on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Alpn {
@@ -57,17 +59,17 @@ pub struct Peer {
 
 /// An established TLS connection.
 #[derive(Debug)]
-pub struct TlsStream<IO>(tokio_rustls::TlsStream<IO>);
+pub struct TlsStream<IO>(tokio_rustls::TlsStream<ReadAhead<IO>>);
 
 impl<IO> TlsStream<IO> {
-    pub(crate) fn new(stream: impl Into<tokio_rustls::TlsStream<IO>>) -> Self {
+    pub(crate) fn new(stream: impl Into<tokio_rustls::TlsStream<ReadAhead<IO>>>) -> Self {
         Self(stream.into())
     }
 
     /// The connection below.
     #[must_use]
     pub fn get_ref(&self) -> &IO {
-        self.0.get_ref().0
+        self.0.get_ref().0.get_ref()
     }
 
     pub(crate) fn state(&self) -> &CommonState {

@@ -136,9 +136,9 @@ impl Download {
         &self.body
     }
 
-    /// Whether the upstream has sent nothing beyond the response.
+    /// Whether the upstream has sent nothing beyond the response, and its connection is whole.
     pub(crate) fn is_clean(&self) -> bool {
-        self.received.is_empty()
+        self.received.is_empty() && !self.received.is_broken()
     }
 
     /// Passes on what there is; ready when the client has the whole response.

@@ -16,7 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{HttpsError, TIMEOUT, certified_key, config_error, names, roots};
 use crate::{
-    HandshakeError, HandshakeReason, KeyExchange, TlsStream, generation::timed, provider::provider,
+    HandshakeError, HandshakeReason, KeyExchange, TlsStream, ahead::ReadAhead, generation::timed,
+    provider::provider,
 };
 
 /// Makes HTTPS connections; cheap to clone.
@@ -82,7 +83,8 @@ impl HttpsConnector {
             let detail = format!("`{server_name}` is no server name");
             HandshakeError::new(HandshakeReason::Protocol, detail)
         })?;
-        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, io);
+        let connecting =
+            TlsConnector::from(Arc::clone(&self.config)).connect(name, ReadAhead::new(io));
         let stream = timed(TIMEOUT, async {
             connecting.await.map_err(|error| HandshakeError::from_io(&error))
         })

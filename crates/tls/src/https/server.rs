@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{HttpsError, TIMEOUT, certified_key, config_error, names, roots};
 use crate::{
-    Alpn, HandshakeError, HandshakeReason, KeyExchange, TlsStream, generation::timed,
-    provider::provider,
+    Alpn, HandshakeError, HandshakeReason, KeyExchange, TlsStream, ahead::ReadAhead,
+    generation::timed, provider::provider,
 };
 
 /// Whom a verified client certificate is for.
@@ -84,7 +84,7 @@ impl HttpsAcceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let accepting = TlsAcceptor::from(self.config.load_full()).accept(io);
+        let accepting = TlsAcceptor::from(self.config.load_full()).accept(ReadAhead::new(io));
         let stream = timed(TIMEOUT, async {
             accepting.await.map_err(|error| HandshakeError::from_io(&error))
         })

@@ -15,8 +15,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{TIMEOUT, names};
 use crate::{
-    Alpn, HandshakeError, HandshakeReason, KeyExchange, TlsStream, generation::timed,
-    provider::provider,
+    Alpn, HandshakeError, HandshakeReason, KeyExchange, TlsStream, ahead::ReadAhead,
+    generation::timed, provider::provider,
 };
 
 /// The client's side of a handshake with any server, over HTTP/2 if it can, within ten seconds.
@@ -41,7 +41,8 @@ where
         .with_custom_certificate_verifier(anyone)
         .with_no_client_auth();
     config.alpn_protocols = names(&["h2", "http/1.1"]);
-    let connecting = TlsConnector::from(Arc::new(config)).connect(ServerName::from(server), io);
+    let connecting =
+        TlsConnector::from(Arc::new(config)).connect(ServerName::from(server), ReadAhead::new(io));
     let stream =
         timed(TIMEOUT, async { connecting.await.map_err(|error| HandshakeError::from_io(&error)) })
             .await?;
