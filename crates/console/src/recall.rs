@@ -124,6 +124,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_time_belongs_to_the_nearest_step() {
+        let over = Steps { from: 100, to: 160, step: 30 };
+        for (time, step) in
+            [(0.0, 100), (100.0, 100), (114.9, 100), (115.0, 130), (146.0, 160), (1e9, 160)]
+        {
+            assert_eq!(over.nearest(time), step, "{time}");
+        }
+        assert_eq!(Steps { from: 7, to: 7, step: 1 }.nearest(7.4), 7);
+        assert_eq!(over.nearest(f64::NAN), 100);
+    }
+
     #[tokio::test]
     async fn lines_and_graph_agree_on_what_happened() {
         let at_ms = 1_800_000_000_000;

@@ -1,7 +1,7 @@
 //! What the console needs to know about a mesh, and from whom: whoever runs the console implements
 //! [`MeshView`].
 
-use std::{net::IpAddr, pin::Pin, sync::Arc};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use palisade_model::World;
@@ -67,12 +67,10 @@ pub struct SampleSeries {
 impl Steps {
     /// The step that a time belongs to.
     pub(crate) fn nearest(self, time: f64) -> u64 {
-        let from = self.from..=self.to;
-        let step = usize::try_from(self.step.max(1)).unwrap_or(usize::MAX);
-        let distance = |at: &u64| (std::time::Duration::from_secs(*at).as_secs_f64() - time).abs();
-        from.step_by(step)
-            .min_by(|one, other| distance(one).total_cmp(&distance(other)))
-            .unwrap_or(self.to)
+        let step = self.step.max(1);
+        let time = Duration::try_from_secs_f64(time).unwrap_or_default().as_secs();
+        let steps = (time.clamp(self.from, self.to.max(self.from)) - self.from + step / 2) / step;
+        self.from + steps.min((self.to.saturating_sub(self.from)) / step) * step
     }
 }
 

@@ -1,9 +1,8 @@
 //! Asks a Prometheus server, over the host's network: the console lives in the mesh's, from where nothing outside
 //! is reached.
 
-use std::{fmt::Display, io, time::Duration};
+use std::{fmt::Display, time::Duration};
 
-use futures::future::{Either, select};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, StatusCode, Uri,
@@ -22,6 +21,7 @@ use tokio::{
     runtime::Handle,
     time::timeout,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// A Prometheus server.
 #[derive(Clone, Debug)]
@@ -30,11 +30,6 @@ pub(crate) struct Prometheus {
     /// Runs in the host's network.
     host: Handle,
 }
-
-/// A connection, with TLS or without.
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// What `/api/v1/query_range` answers.
 #[derive(Deserialize)]
@@ -81,41 +76,36 @@ impl Prometheus {
     }
 
     async fn post(&self, form: String) -> Result<(StatusCode, Bytes), String> {
+        let https = self.url.scheme_str() == Some("https");
+        let host = self.url.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.url.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+        if !https {
+            return self.exchange(stream, form).await;
+        }
+        let connector = HttpsConnector::of_system(&["http/1.1"]).map_err(|it| it.to_string())?;
+        let stream = connector.connect(stream, host).await;
+        self.exchange(stream.map_err(|error| format!("TLS: {error}"))?, form).await
+    }
+
+    async fn exchange<IO>(&self, io: IO, form: String) -> Result<(StatusCode, Bytes), String>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let words = |error: &dyn Display| error.to_string();
-        let io = self.connect().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(io)).await.map_err(|error| words(&error))?;
+        let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
         let path = self.url.path().trim_end_matches('/');
         let request = Request::post(format!("{path}/api/v1/query_range"))
             .header(HOST, self.url.authority().map_or("", |it| it.as_str()))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::new(Bytes::from(form)))
             .map_err(|error| words(&error))?;
-        let exchange = std::pin::pin!(async {
-            let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
-            Ok((status, body.map_err(|error| words(&error))?.to_bytes()))
-        });
-        match select(exchange, std::pin::pin!(connection)).await {
-            Either::Left((answer, _)) => answer,
-            // The connection is over, and what came on it is still to be read.
-            Either::Right((_, exchange)) => exchange.await,
-        }
-    }
-
-    async fn connect(&self) -> Result<Box<dyn Io>, String> {
-        let https = self.url.scheme_str() == Some("https");
-        let host = self.url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.url.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let words = |error: io::Error| error.to_string();
-        let stream = TcpStream::connect((host, port)).await.map_err(words)?;
-        if !https {
-            return Ok(Box::new(stream));
-        }
-        let connector = HttpsConnector::of_system(&["http/1.1"]).map_err(|it| it.to_string())?;
-        let stream = connector.connect(stream, host).await;
-        Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
+        let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
+        Ok((status, body.map_err(|error| words(&error))?.to_bytes()))
     }
 }
 
