@@ -185,4 +185,4 @@ fn pod(name: &str, account: &str) -> Value {
 }
 
 /// How long a test waits for what must happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

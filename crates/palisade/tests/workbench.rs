@@ -247,7 +247,7 @@ fn decides_as_is_explained(mesh: &Mesh, call: (&str, &str, &str, i32, &str), id:
 
 /// The sidecar's record of a request; of a denial with its explanation, which comes a little later.
 fn recorded(mesh: &Mesh, id: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let path = format!("decisions?request_id={id}");
         let records = mesh.sidecar("deploy/backend.poc-mesh", &path);

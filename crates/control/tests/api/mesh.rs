@@ -37,7 +37,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running mesh without a node.
 pub(crate) struct Mesh {

@@ -37,7 +37,7 @@ fn background<F: Future<Output = ()> + 'static>(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(start(sender));
     });
-    port.recv_timeout(Duration::from_secs(10)).expect("the backend listens")
+    port.recv_timeout(Duration::from_secs(60)).expect("the backend listens")
 }
 
 /// A webhook server.

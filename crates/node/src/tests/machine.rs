@@ -89,7 +89,7 @@ impl Machine {
         what: &str,
         until: impl Fn(&Value) -> bool,
     ) -> Value {
-        let give_up = Instant::now() + Duration::from_secs(20);
+        let give_up = Instant::now() + Duration::from_secs(60);
         loop {
             let pod = serde_json::to_value(self.pods().get(name).await.unwrap()).unwrap();
             if until(&pod) {
@@ -113,7 +113,7 @@ impl Machine {
     }
 
     pub(super) async fn wait_gone(&self, name: &str) {
-        let give_up = Instant::now() + Duration::from_secs(20);
+        let give_up = Instant::now() + Duration::from_secs(60);
         while self.pods().get_opt(name).await.unwrap().is_some() {
             assert!(Instant::now() < give_up, "{name} never went");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long anything may take before a test fails.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) const FRONTEND: &str = "spiffe://cluster.local/ns/poc/sa/frontend-sa";
 pub(super) const BACKEND: &str = "spiffe://cluster.local/ns/poc/sa/backend-sa";
