@@ -16,6 +16,9 @@ pub(crate) const SIZE: usize = 16 * 1024;
 /// Size of the buffer of a connection that carries a lot: fewer and larger writes carry it on.
 const BULK: usize = 4 * SIZE;
 
+/// Most bytes that are worth copying for smaller storage.
+const SETTLED: usize = SIZE / 4;
+
 /// Free buffers of each size kept for reuse; more are given back to the allocator.
 const KEPT: usize = 256;
 const KEPT_BULK: usize = 64;
@@ -77,6 +80,20 @@ impl Buffer {
         self.start = (self.start + count).min(self.end);
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
+            if self.storage.len() < SIZE {
+                self.storage = Vec::new();
+            }
+        }
+    }
+
+    /// Keeps what it holds in storage of just that size, if it is little: it is held for as long as
+    /// a request waits for its answer.
+    pub(crate) fn settle(&mut self, buffers: &Buffers) {
+        if self.storage.len() == SIZE && self.bytes().len() <= SETTLED {
+            let held = Self::from(self.bytes().to_vec());
+            let failed = self.failed.take();
+            self.release(buffers);
+            *self = Self { failed, ..held };
         }
     }
 
@@ -234,6 +251,27 @@ mod tests {
         assert_eq!(buffer.capacity(), 2 * SIZE);
         assert_eq!(fill(&mut buffer, &[b'y'; 2 * SIZE], &buffers), SIZE);
         assert!(!buffer.grow(2 * SIZE));
+    }
+
+    #[test]
+    fn little_that_is_held_takes_little_storage() {
+        let (buffers, mut buffer) = (Buffers::default(), Buffer::default());
+        fill(&mut buffer, b"abcdef", &buffers);
+        buffer.consume(1);
+        buffer.settle(&buffers);
+        assert_eq!((buffer.bytes(), buffer.capacity()), (&b"bcdef"[..], 5));
+        assert_eq!(buffers.free.borrow().len(), 1);
+        assert!(buffer.grow(2 * SIZE), "and takes more when more is to come");
+        assert_eq!(fill(&mut buffer, b"gh", &buffers), 2);
+        assert_eq!((buffer.bytes(), buffer.capacity()), (&b"bcdefgh"[..], SIZE));
+
+        buffer.settle(&buffers);
+        buffer.consume(7);
+        assert_eq!(buffer.capacity(), 0, "and none when it is used up");
+
+        fill(&mut buffer, &[b'x'; SETTLED + 1], &buffers);
+        buffer.settle(&buffers);
+        assert_eq!(buffer.capacity(), SIZE);
     }
 
     /// Yields full records and then fails.

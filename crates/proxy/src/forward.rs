@@ -173,6 +173,7 @@ pub(crate) async fn forward(
     server: &'static str,
     mut guard: Option<&mut Guard<'_>>,
 ) -> (Ended, Passed) {
+    client.received.settle(&worker.buffers);
     let head = &scratch.request;
     let mut down = std::mem::take(&mut scratch.down);
     if head.expects_continue() && !upload.body().is_done() {
