@@ -38,6 +38,7 @@ struct Kind {
     target: Option<Party>,
     port: u16,
     method: String,
+    host: Option<String>,
     path: String,
     /// How often it was told of.
     seen: u64,
@@ -116,7 +117,11 @@ impl Replayed {
         directory: &Directory,
     ) {
         let record = &known.last.call;
-        let why = match (answer(record, before), answer(record, after)) {
+        let answers = match before[0].authenticates_as(&after[0]) {
+            true => (answer(record, before), answer(record, after)),
+            false => (Err(TOKENS), Err(TOKENS)),
+        };
+        let why = match answers {
             (Ok(before), Ok(after)) if before.verdict == after.verdict => {
                 return;
             }
@@ -140,8 +145,11 @@ fn answer(
     if real.asks_others() {
         return Err("an external authorizer is asked (CUSTOM)");
     }
-    if real.authenticates() {
-        return Err("it may carry a token, which records leave out (RequestAuthentication)");
+    if record.may_be_cut() {
+        return Err("its host or path is longer than what records keep");
+    }
+    if record.host.is_none() && !record.method.is_empty() {
+        return Err("its record does not tell the host");
     }
     let Some(call) = call(record) else { return Err("its record can't be read") };
     let explained = real.explain(&call);
@@ -155,13 +163,20 @@ fn answer(
     }
     match best.explain(&call).verdict == worst.explain(&call).verdict {
         true => Ok(explained),
-        false => Err("a rule asks for a header, host or token, which records leave out"),
+        false => Err("a rule asks for a header or a token, which records leave out"),
     }
 }
 
+const TOKENS: &str = "it may carry a token, which records leave out, and other tokens would be accepted \
+     (RequestAuthentication)";
+
 fn call(record: &DecisionRecord) -> Option<Call> {
-    let request =
-        Request { method: record.method.clone(), path: record.path.clone(), ..Request::default() };
+    let request = Request {
+        method: record.method.clone(),
+        host: record.host.clone().unwrap_or_default(),
+        path: record.path.clone(),
+        ..Request::default()
+    };
     Some(Call {
         now: None,
         authorizer: None,
@@ -182,8 +197,111 @@ impl Kind {
             target: Party::of(&known.last.pod, directory),
             port: record.destination.port,
             method: record.method.clone(),
+            host: record.host.clone(),
             path: record.path.clone(),
             seen: known.seen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_manifest::study;
+    use palisade_telemetry::{
+        DecisionDestination, DecisionSource, Direction, history::RecordedCall,
+    };
+
+    use super::*;
+
+    const TOKENS_OF: &str = "
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop}
+spec: {jwtRules: [{issuer: ISSUER, jwks: '{\"keys\": []}'}]}
+";
+
+    /// A workload with an ALLOW policy of these rules, and tokens of an issuer.
+    fn world(rules: &str, issuer: Option<&str>) -> World {
+        let tokens = issuer.map_or_else(String::new, |it| TOKENS_OF.replace("ISSUER", it));
+        let manifests = format!(
+            "
+apiVersion: v1
+kind: Pod
+metadata: {{name: api, namespace: shop}}
+spec: {{containers: [{{name: api, image: api, ports: [{{containerPort: 80}}]}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p, namespace: shop}}
+spec: {{rules: {rules}}}
+{tokens}"
+        );
+        World::of_manifests([&study("shop.yaml", &manifests)])
+    }
+
+    fn get(host: &str, path: &str) -> DecisionRecord {
+        DecisionRecord {
+            request_id: String::new(),
+            time: String::new(),
+            direction: Direction::Inbound,
+            source: DecisionSource { principal: None, address: "10.244.0.7".to_owned() },
+            destination: DecisionDestination { address: "10.244.0.5".to_owned(), port: 80 },
+            method: "GET".to_owned(),
+            host: Some(host.to_owned()),
+            path: path.to_owned(),
+            verdict: "allow".to_owned(),
+            reason: "allowed".to_owned(),
+            policy: None,
+            generation: 1,
+            response_code: 200,
+        }
+    }
+
+    /// What a draft that allows only `rules` says of a call that anybody may make now: `same`, `flips`, or why
+    /// it can't be told.
+    fn told(call: DecisionRecord, rules: &str, issuers: [Option<&str>; 2]) -> String {
+        let draft = Draft {
+            before: world("[{}]", issuers[0]),
+            after: world(rules, issuers[1]),
+            problems: Vec::new(),
+            kinds: Vec::new(),
+        };
+        let pod = ReportingWorkload { namespace: "shop".to_owned(), pod: "api".to_owned() };
+        let call = KnownCall { last: RecordedCall { number: 1, pod, call }, seen: 1 };
+        let replayed = replay(draft, &[call], &Directory::default());
+        let unknown = replayed.unknown.first().map(|it| it.why.to_owned());
+        unknown
+            .unwrap_or_else(|| if replayed.flips.is_empty() { "same" } else { "flips" }.to_owned())
+    }
+
+    #[test]
+    fn only_what_a_rule_asks_for_and_no_record_has_can_not_be_told() {
+        let hosts = |host: &str| format!("[{{to: [{{operation: {{hosts: ['{host}']}}}}]}}]");
+        let token = "[{from: [{source: {requestPrincipals: ['*']}}]}]";
+        let header = "[{when: [{key: 'request.headers[x-a]', values: [b]}]}]";
+        let long = "/".repeat(600);
+        let nobody = DecisionRecord { host: None, ..get("", "/") };
+        let connection = DecisionRecord { method: String::new(), ..nobody.clone() };
+        let none = [None, None];
+        for (call, rules, issuers, expected) in [
+            (get("api.shop:80", "/"), hosts("api.shop:80"), none, "same"),
+            (get("api.shop:80", "/"), hosts("*.other"), none, "flips"),
+            (get("api.shop", "/"), header.to_owned(), none, "a rule asks for a header"),
+            (get("api.shop", &long), hosts("*"), none, "its host or path is longer"),
+            (nobody, hosts("*"), none, "its record does not tell the host"),
+            (connection, hosts("*"), none, "flips"),
+            (get("api.shop", "/"), hosts("*.other"), [Some("a"), Some("a")], "flips"),
+            (get("api.shop", "/"), token.to_owned(), [Some("a"), Some("a")], "a rule asks for a"),
+            (
+                get("api.shop", "/"),
+                hosts("*.other"),
+                [Some("a"), Some("b")],
+                "it may carry a token",
+            ),
+        ] {
+            let told = told(call, &rules, issuers);
+            assert!(told.starts_with(expected), "{rules} {issuers:?}: {told}");
         }
     }
 }

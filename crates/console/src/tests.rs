@@ -334,6 +334,7 @@ fn get_of_web(path: &str) -> DecisionRecord {
         },
         destination: DecisionDestination { address: "10.244.0.5".to_owned(), port: 8080 },
         method: "GET".to_owned(),
+        host: Some("api.shop:8080".to_owned()),
         path: path.to_owned(),
         verdict: "deny".to_owned(),
         reason: "no_allow_matched".to_owned(),
@@ -404,6 +405,13 @@ async fn a_draft_is_tried_on_the_calls_that_were_seen() {
         (&flips[0]["path"], &flips[0]["before"], &flips[0]["after"]),
         (&json!("/a"), &json!("deny"), &json!("allow"))
     );
+    let hosts =
+        |host: &str| format!("spec: {{rules: [{{to: [{{operation: {{hosts: ['{host}']}}}}]}}]}}\n");
+    for (host, changed) in [("api.shop:8080", 2), ("API.*", 2), ("*.other", 0)] {
+        let asked = preview(&hosts(host)).await;
+        assert_eq!(asked["flips"].as_array().unwrap().len(), changed, "{host}: {asked:#}");
+        assert_eq!(asked["unknown"], json!([]), "{host}");
+    }
     let same = preview("spec: {}\n").await;
     assert!(same["flips"].as_array().unwrap().is_empty(), "{same:#}");
     let asks = "spec: {rules: [{when: [{key: 'request.headers[x-a]', values: [b]}]}]}\n";

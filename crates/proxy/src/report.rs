@@ -76,6 +76,8 @@ pub(crate) struct Judgement<'a> {
     pub(crate) request_id: &'a str,
     /// Method.
     pub(crate) method: &'a str,
+    /// `Host` or `:authority`.
+    pub(crate) host: &'a str,
     /// Normalised path and query.
     pub(crate) path: &'a str,
     /// The two ends of the client's connection.
@@ -207,6 +209,7 @@ impl Worker {
             source: judgement.source,
             destination: judgement.destination,
             method: judgement.method,
+            host: judgement.host,
             path: judgement.path.split(['?', '#']).next().unwrap_or_default(),
             verdict: match decision.verdict {
                 Verdict::Allow => "allow",

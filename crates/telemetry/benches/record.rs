@@ -70,6 +70,7 @@ fn main() -> io::Result<()> {
         source: ([10, 244, 0, 7], 37652).into(),
         destination: ([10, 244, 0, 9], 9080).into(),
         method: "GET",
+        host: entry.authority,
         path: "/api/v1/products/42",
         verdict: "allow",
         reason: "allowed",

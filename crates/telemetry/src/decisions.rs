@@ -32,6 +32,8 @@ pub struct Decided<'a> {
     pub destination: SocketAddr,
     /// Method; empty for a TCP connection.
     pub method: &'a str,
+    /// `Host` or `:authority` as received, with its port; empty for a TCP connection.
+    pub host: &'a str,
     /// Normalised path, without query: a query may hold secrets.
     pub path: &'a str,
     /// `allow` or `deny`.
@@ -72,6 +74,10 @@ pub struct DecisionRecord {
     pub destination: DecisionDestination,
     /// Method.
     pub method: String,
+    /// `Host` or `:authority` as received, with its port, cut off after [`DecisionLog::MAX_TEXT`] bytes; none for
+    /// a TCP connection.
+    #[serde(default)]
+    pub host: Option<String>,
     /// Normalised path, cut off after [`DecisionLog::MAX_TEXT`] bytes.
     pub path: String,
     /// `allow` or `deny`.
@@ -84,6 +90,16 @@ pub struct DecisionRecord {
     pub generation: u64,
     /// Status of the response; 0 without one.
     pub response_code: u16,
+}
+
+impl DecisionRecord {
+    /// Whether something may be missing at the end of its host or path, so that it does not tell what policies
+    /// saw of them.
+    #[must_use]
+    pub fn may_be_cut(&self) -> bool {
+        let longest = DecisionLog::MAX_TEXT - char::MAX.len_utf8();
+        [self.host.as_deref().unwrap_or_default(), &self.path].iter().any(|it| it.len() > longest)
+    }
 }
 
 /// The caller of a [`DecisionRecord`].
@@ -131,9 +147,9 @@ struct Ring {
 /// A decision in memory that is used again and again.
 #[derive(Debug)]
 struct Slot {
-    /// Request id, principal, method, path and policy, one after the other.
+    /// Request id, principal, method, host, path and policy, one after the other.
     text: String,
-    ends: [usize; 5],
+    ends: [usize; 6],
     time: UnixMillis,
     direction: Direction,
     source: SocketAddr,
@@ -148,7 +164,7 @@ impl DecisionLog {
     /// Decisions that are kept, unless set otherwise.
     pub const DEFAULT_CAPACITY: usize = 4096;
 
-    /// Longest text that is kept of a request id, principal, path or policy name, in bytes.
+    /// Longest text that is kept of a request id, principal, host, path or policy name, in bytes.
     pub const MAX_TEXT: usize = 512;
 
     /// A log for so many workers that keeps so many decisions in all. Those that newer ones replace are
@@ -210,8 +226,8 @@ impl DecisionSender {
 impl Slot {
     fn new(decided: &Decided<'_>, mut text: String) -> Self {
         text.clear();
-        let Decided { request_id, principal, method, path, policy, .. } = *decided;
-        let ends = [request_id, principal, method, path, policy].map(|piece| {
+        let Decided { request_id, principal, method, host, path, policy, .. } = *decided;
+        let ends = [request_id, principal, method, host, path, policy].map(|piece| {
             text.push_str(cut(piece));
             text.len()
         });
@@ -229,7 +245,7 @@ impl Slot {
         }
     }
 
-    fn texts(&self) -> [&str; 5] {
+    fn texts(&self) -> [&str; 6] {
         let mut start = 0;
         self.ends.map(|end| {
             let piece = self.text.get(start..end).unwrap_or_default();
@@ -239,7 +255,7 @@ impl Slot {
     }
 
     fn record(&self) -> DecisionRecord {
-        let [request_id, principal, method, path, policy] = self.texts();
+        let [request_id, principal, method, host, path, policy] = self.texts();
         let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         DecisionRecord {
             request_id: request_id.to_owned(),
@@ -254,6 +270,8 @@ impl Slot {
                 port: self.destination.port(),
             },
             method: method.to_owned(),
+            // A request without `Host` has an empty one.
+            host: (!method.is_empty()).then(|| host.to_owned()),
             path: path.to_owned(),
             verdict: self.verdict.to_owned(),
             reason: self.reason.to_owned(),
@@ -288,6 +306,7 @@ mod tests {
             source: "10.244.0.7:40000".parse().unwrap(),
             destination: "10.244.0.9:8080".parse().unwrap(),
             method: "GET",
+            host: "api.foo:8080",
             path,
             verdict: "deny",
             reason: "denied",
@@ -327,8 +346,22 @@ mod tests {
     #[test]
     fn no_request_makes_a_record_grow_without_bound() {
         let log = DecisionLog::new(1, 3, &Dropped::default());
-        let path = "\u{e9}".repeat(DecisionLog::MAX_TEXT);
-        log.senders()[0].record(&decided("a", &path, 0));
-        assert_eq!(log.find(Some("a"))[0].path.len(), DecisionLog::MAX_TEXT);
+        let long = "\u{20ac}".repeat(DecisionLog::MAX_TEXT);
+        log.senders()[0].record(&Decided { host: &long, ..decided("a", &long, 0) });
+        log.senders()[0].record(&decided("b", "/b", 0));
+        let records = log.find(None);
+        let kept = records[0].host.as_ref().unwrap().len().max(records[0].path.len());
+        assert!((DecisionLog::MAX_TEXT - 3..=DecisionLog::MAX_TEXT).contains(&kept), "{kept}");
+        assert_eq!([records[0].may_be_cut(), records[1].may_be_cut()], [true, false]);
+    }
+
+    #[test]
+    fn a_connection_has_no_host_and_a_request_without_one_an_empty_one() {
+        let log = DecisionLog::new(1, 3, &Dropped::default());
+        for (id, method) in [("tcp", ""), ("http", "GET")] {
+            log.senders()[0].record(&Decided { method, host: "", ..decided(id, "", 0) });
+        }
+        let host = |id| log.find(Some(id)).remove(0).host;
+        assert_eq!([host("tcp"), host("http")], [None, Some(String::new())]);
     }
 }

@@ -37,7 +37,7 @@ pub struct Report {
     pub edges: Vec<EdgeReport>,
     /// Examples of what was denied: the last few of each class (caller, port, rule, reason), oldest first.
     pub denials: Vec<DecisionRecord>,
-    /// Examples of what was allowed: the last few of each kind (caller, port, method, path), oldest first.
+    /// Examples of what was allowed: the last few of each kind (caller, port, method, host, path), oldest first.
     #[serde(default)]
     pub allowed: Vec<DecisionRecord>,
     /// Callers that were refused before they could say anything.

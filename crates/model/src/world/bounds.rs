@@ -1,8 +1,8 @@
-//! What can be said of a call of which not everything is known. A record of a call has no header fields, host or
+//! What can be said of a call of which not everything is known. A record of a call has no header fields and no
 //! token; policies may ask for them. Two worlds bound what they make of it: in one all that is not known speaks
 //! for the caller, in the other all speaks against it. Where both give one answer, it is the answer.
 
-use palisade_manifest::{Action, AuthorizationPolicy, Operation, Rule, Source};
+use palisade_manifest::{Action, AuthorizationPolicy, Rule, Source};
 
 use super::World;
 use crate::Object;
@@ -60,17 +60,10 @@ fn relaxed(mut rule: Rule) -> Rule {
         source.remote_ip_blocks.clear();
         source.not_remote_ip_blocks.clear();
     }
-    for operation in rule.to.iter_mut().flatten().filter_map(|to| to.operation.as_mut()) {
-        operation.hosts.clear();
-        operation.not_hosts.clear();
-    }
     rule.when.retain(|condition| condition.as_ref().is_none_or(|it| is_known(&it.key)));
     // What asks for nothing any more is no condition, whatever stands beside it.
     if rule.from.iter().flatten().any(|from| from.source == Some(Source::default())) {
         rule.from.clear();
-    }
-    if rule.to.iter().flatten().any(|to| to.operation == Some(Operation::default())) {
-        rule.to.clear();
     }
     rule
 }
@@ -80,7 +73,7 @@ fn narrowed(mut rule: Rule) -> Option<Rule> {
     if rule.when.iter().flatten().any(|condition| !is_known(&condition.key)) {
         return None;
     }
-    let (from, to) = (rule.from.len(), rule.to.len());
+    let from = rule.from.len();
     rule.from.retain(|from| {
         let source = from.as_ref().and_then(|from| from.source.as_ref());
         source.is_none_or(|it| {
@@ -90,12 +83,7 @@ fn narrowed(mut rule: Rule) -> Option<Rule> {
                 && it.not_remote_ip_blocks.is_empty()
         })
     });
-    rule.to.retain(|to| {
-        let operation = to.as_ref().and_then(|to| to.operation.as_ref());
-        operation.is_none_or(|it| it.hosts.is_empty() && it.not_hosts.is_empty())
-    });
-    let is_none_left = (from > 0 && rule.from.is_empty()) || (to > 0 && rule.to.is_empty());
-    (!is_none_left).then_some(rule)
+    (from == 0 || !rule.from.is_empty()).then_some(rule)
 }
 
 /// Whether a record tells an attribute.
@@ -180,12 +168,9 @@ spec: {{action: {action}, rules: {rules}}}
                 known,
             ),
             ("ALLOW", format!("[{{when: [{tenant}]}}, {{from: [{{source: {web}}}]}}]"), known),
-            ("ALLOW", "[{to: [{operation: {hosts: [other]}}]}]".to_owned(), unknown),
-            (
-                "ALLOW",
-                "[{to: [{operation: {hosts: [other]}}, {operation: {methods: [GET]}}]}]".to_owned(),
-                known,
-            ),
+            ("ALLOW", "[{to: [{operation: {hosts: [other]}}]}]".to_owned(), denied),
+            ("ALLOW", "[{to: [{operation: {hosts: [API]}}]}]".to_owned(), known),
+            ("DENY", "[{to: [{operation: {notHosts: [api]}}]}]".to_owned(), known),
             ("ALLOW", "[{from: [{source: {requestPrincipals: ['*']}}]}]".to_owned(), unknown),
             (
                 "ALLOW",

@@ -94,6 +94,16 @@ impl<'a> Arrival<'a> {
         self.config.iter().any(|config| !config.inbound.request_authentications.is_empty())
     }
 
+    /// Whether the same tokens are accepted as at another arrival.
+    #[must_use]
+    pub fn authenticates_as(&self, other: &Self) -> bool {
+        let tokens = |arrival: &Self| {
+            let config = arrival.config.as_ref();
+            config.map_or_else(Vec::new, |it| it.inbound.request_authentications.clone())
+        };
+        tokens(self) == tokens(other)
+    }
+
     /// Whether an external authorizer decides about some requests.
     #[must_use]
     pub fn asks_others(&self) -> bool {

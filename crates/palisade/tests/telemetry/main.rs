@@ -153,6 +153,7 @@ fn calls_and_refusals_are_on_the_feed_soon_after() {
     let denial: DecisionRecord =
         feed.wait("record of the denial", |report| report.report.denials.first().cloned());
     assert_eq!(denial.path, "/api/orders");
+    assert_eq!(denial.host.as_deref(), Some("backend.poc-mesh"));
     assert_eq!(denial.response_code, 403);
     let principal = "spiffe://cluster.local/ns/poc-mesh/sa/payments-sa";
     assert_eq!(denial.source.principal.as_deref(), Some(principal));

@@ -55,6 +55,7 @@ pub(crate) async fn serve(
         principal: connection.principal().unwrap_or_default(),
         request_id: "",
         method: "",
+        host: "",
         path: "",
         source: connection.source,
         destination: connection.destination,

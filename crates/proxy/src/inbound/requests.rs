@@ -131,6 +131,7 @@ impl<'a> Requests<'a> {
                 principal: connection.principal().unwrap_or_default(),
                 request_id: id,
                 method: head.method().as_str(),
+                host: head.authority(received),
                 path: judged.path(head, received),
                 source: connection.source,
                 destination: connection.destination,

@@ -30,8 +30,8 @@ impl Samples {
             let mut kinds: HashMap<_, usize> = HashMap::new();
             let newest = ring.slots.iter().rev().take(new.min(LOOKED_AT));
             let chosen = newest.filter(|slot| is_allowed(slot)).filter(|slot| {
-                let [_, principal, method, path, _] = slot.texts();
-                let kind = (principal, slot.source.ip(), slot.destination, method, path);
+                let [_, principal, method, host, path, _] = slot.texts();
+                let kind = (principal, slot.source.ip(), slot.destination, method, host, path);
                 let known = kinds.entry(kind).or_default();
                 *known += 1;
                 *known <= OF_A_KIND

@@ -34,8 +34,9 @@ pub struct KnownCall {
     pub seen: u64,
 }
 
-/// Caller, address, pod, port, method, path.
-type Kind = (Option<String>, Option<IpAddr>, ReportingWorkload, u16, String, String);
+/// Caller, address, pod, port, method, host, path.
+type Kind =
+    (Option<String>, Option<IpAddr>, ReportingWorkload, u16, String, Option<String>, String);
 
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -100,8 +101,8 @@ fn kind(recorded: &RecordedCall) -> Kind {
     let principal = call.source.principal.clone();
     // An identity may have many addresses; who has none is told apart by it.
     let address = if principal.is_some() { None } else { call.source.address.parse().ok() };
-    let (method, path) = (call.method.clone(), call.path.clone());
-    (principal, address, pod.clone(), call.destination.port, method, path)
+    let (method, host, path) = (call.method.clone(), call.host.clone(), call.path.clone());
+    (principal, address, pod.clone(), call.destination.port, method, host, path)
 }
 
 fn refused(handshake: &RejectedHandshake, generation: u64) -> DecisionRecord {
@@ -115,6 +116,7 @@ fn refused(handshake: &RejectedHandshake, generation: u64) -> DecisionRecord {
             port: handshake.destination.port(),
         },
         method: String::new(),
+        host: None,
         path: String::new(),
         verdict: "refuse".to_owned(),
         reason: handshake.reason.clone(),

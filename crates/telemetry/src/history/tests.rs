@@ -198,6 +198,7 @@ fn record(second: u64) -> DecisionRecord {
         },
         destination: DecisionDestination { address: "10.244.0.5".to_owned(), port: 8080 },
         method: "GET".to_owned(),
+        host: Some("api.shop".to_owned()),
         path: "/pay".to_owned(),
         verdict: "deny".to_owned(),
         reason: "denied".to_owned(),
