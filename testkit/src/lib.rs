@@ -3,6 +3,7 @@
 //! Everything here panics with what was run and what it printed, since that is what a failing test has
 //! to show. Waiting is for a condition with a deadline, never for a time.
 
+mod browser;
 mod command;
 mod load;
 mod mesh;

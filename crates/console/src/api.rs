@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     mesh, recall,
     server::{App, now_ms},
-    view::{Question, ViewError},
+    view::{Question, Remembered, ViewError},
 };
 
 /// Which graph.
@@ -39,12 +39,16 @@ impl GraphParameters {
     }
 
     /// The graph, of a Prometheus where it begins before the history does and there is one.
-    async fn recalled(&self, app: &App, directory: &Directory) -> Result<Graph, ViewError> {
+    async fn recalled(
+        &self,
+        app: &App,
+        directory: &Directory,
+    ) -> Result<Remembered<Graph>, ViewError> {
         let namespaces = self.namespaces();
         let query = self.query(&namespaces, directory, app.max_range());
         match app.beyond(query.at_ms, query.range_ms) {
             Some(prometheus) => recall::graph(prometheus, &query).await,
-            None => Ok(self.graph(app, directory)),
+            None => Ok(Remembered { told: self.graph(app, directory), source: None }),
         }
     }
 
@@ -87,7 +91,7 @@ pub(crate) async fn on_openapi() -> Response {
 pub(crate) async fn on_graph(
     State(app): State<App>,
     Query(parameters): Query<GraphParameters>,
-) -> Result<Json<Graph>, ViewError> {
+) -> Result<Json<Remembered<Graph>>, ViewError> {
     let directory = app.directory().await;
     parameters.recalled(&app, &directory).await.map(Json)
 }

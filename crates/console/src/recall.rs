@@ -8,25 +8,26 @@ use palisade_telemetry::{
     history::{Graph, GraphQuery, Lines, Series, SeriesQuery},
 };
 
-use crate::view::{LongHistory, Steps, ViewError};
+use crate::view::{LongHistory, Remembered, Steps, ViewError};
 
 /// The graph of a time range.
 pub(crate) async fn graph(
     from: &dyn LongHistory,
     query: &GraphQuery<'_>,
-) -> Result<Graph, ViewError> {
+) -> Result<Remembered<Graph>, ViewError> {
     let at = query.at_ms / 1_000;
     let seconds = (query.range_ms / 1_000).max(1);
     let mut steps = recall(from, Steps { from: at, to: at, step: 1 }, seconds).await?;
     let told = steps.remove(&at).unwrap_or_default();
-    Ok(told.into_history(query.at_ms).graph(query))
+    let told = told.into_history(query.at_ms).graph(query);
+    Ok(Remembered { told, source: Some(from.name()) })
 }
 
 /// How much a workload was called and called in a time range, by time.
 pub(crate) async fn series(
     from: &dyn LongHistory,
     query: &SeriesQuery<'_>,
-) -> Result<Series, ViewError> {
+) -> Result<Remembered<Series>, ViewError> {
     let (at, range) = (query.at_ms / 1_000, query.range_ms / 1_000);
     let step = range.div_ceil(STEPS).max(1);
     let over = Steps { from: at.saturating_sub(range) + step, to: at, step };
@@ -41,7 +42,7 @@ pub(crate) async fn series(
         append(&mut series.inbound, second.inbound, step);
         append(&mut series.outbound, second.outbound, step);
     }
-    Ok(series)
+    Ok(Remembered { told: series, source: Some(from.name()) })
 }
 
 /// Appends the numbers of a second that stands for so many.
@@ -95,6 +96,10 @@ mod tests {
     struct Steady;
 
     impl LongHistory for Steady {
+        fn name(&self) -> String {
+            "a steady one".to_owned()
+        }
+
         fn ask<'a>(&'a self, query: &'a str, over: Steps) -> Answer<'a, Vec<SampleSeries>> {
             let labels = |le: &str| -> SampleLabels {
                 let text = [
@@ -142,7 +147,8 @@ mod tests {
         let day = 86_400_000;
         let query =
             SeriesQuery { namespace: "shop", workload: "api", pods: &[], at_ms, range_ms: day };
-        let series = series(&Steady, &query).await.unwrap();
+        let Remembered { told: series, source } = series(&Steady, &query).await.unwrap();
+        assert_eq!(source.as_deref(), Some("a steady one"));
         assert_eq!((series.times.len(), series.step_ms), (60, 1_440_000));
         assert_eq!(series.times.last(), Some(&(at_ms / 1_000)));
         assert!(series.inbound.rate.iter().all(|rate| (rate - 2.0).abs() < 1e-9), "{series:?}");
@@ -156,7 +162,7 @@ mod tests {
             range_ms: day,
             directory: &Directory::default(),
         };
-        let graph = graph(&Steady, &query).await.unwrap();
+        let graph = graph(&Steady, &query).await.unwrap().told;
         assert_eq!(graph.edges.len(), 1);
         assert_eq!(graph.edges[0].traffic.count, 2 * 86_400);
         assert!((graph.edges[0].traffic.rate - 2.0).abs() < 1e-9);

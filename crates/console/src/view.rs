@@ -40,8 +40,21 @@ pub trait MeshView: Send + Sync + 'static {
 
 /// A Prometheus that scrapes the mesh, for what lies further back than the console remembers.
 pub trait LongHistory: Send + Sync + 'static {
+    /// Which one it is, for people.
+    fn name(&self) -> String;
+
     /// What a query (PromQL) says at some times (`/api/v1/query_range`).
     fn ask<'a>(&'a self, query: &'a str, over: Steps) -> Answer<'a, Vec<SampleSeries>>;
+}
+
+/// An answer, and who remembered it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Remembered<T> {
+    #[serde(flatten)]
+    pub(crate) told: T,
+    /// Which Prometheus; absent where the console itself remembers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
 }
 
 /// Times with equal distances.

@@ -12,7 +12,7 @@ use crate::{
     access::{Access, access},
     recall,
     server::{App, now_ms},
-    view::ViewError,
+    view::{Remembered, ViewError},
 };
 
 /// Which workload.
@@ -59,7 +59,7 @@ pub(crate) async fn on_workload(
 pub(crate) async fn on_history(
     State(app): State<App>,
     Query(of): Query<HistoryParameters>,
-) -> Result<Json<Series>, ViewError> {
+) -> Result<Json<Remembered<Series>>, ViewError> {
     let directory = app.directory().await;
     let ours = directory
         .pods
@@ -75,7 +75,10 @@ pub(crate) async fn on_history(
     };
     match app.beyond(query.at_ms, query.range_ms) {
         Some(prometheus) => recall::series(prometheus, &query).await.map(Json),
-        None => Ok(Json(app.history().lock().series(&query))),
+        None => {
+            let told = app.history().lock().series(&query);
+            Ok(Json(Remembered { told, source: None }))
+        }
     }
 }
 

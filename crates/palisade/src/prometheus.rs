@@ -110,6 +110,10 @@ impl Prometheus {
 }
 
 impl LongHistory for Prometheus {
+    fn name(&self) -> String {
+        format!("Prometheus at {}", self.url)
+    }
+
     fn ask<'a>(&'a self, query: &'a str, over: Steps) -> Answer<'a, Vec<SampleSeries>> {
         let (this, query) = (self.clone(), query.to_owned());
         let asked = self.host.spawn(async move { this.ask(&query, over).await });

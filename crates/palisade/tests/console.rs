@@ -52,12 +52,6 @@ fn traffic(mesh: &Mesh) {
     }
 }
 
-fn link(mesh: &Mesh) -> String {
-    let link = mesh.palisade(&["console"]).ok().trim().to_owned();
-    assert!(link.starts_with("http://127.0.0.1:") && link.contains("/login?token="), "{link}");
-    link
-}
-
 /// Whoever is logged in asks the console; what it says and the HTTP status.
 fn ask(jar: &std::path::Path, url: &str) -> String {
     let jar = jar.display().to_string();
@@ -72,7 +66,7 @@ fn only_a_link_logs_in_and_then_the_api_tells_what_happened() {
     assert!(printed.contains("http://127.0.0.1:"), "{printed}");
     let directory = tempfile::tempdir().unwrap();
     let (jar, stranger) = (directory.path().join("jar"), directory.path().join("stranger"));
-    let link = link(&mesh);
+    let link = mesh.console_link();
     let origin = link.split("/login").next().unwrap();
     assert!(ask(&stranger, &format!("{origin}/api/mesh")).ends_with("\n401"));
     ask(&jar, &link);
@@ -96,24 +90,11 @@ fn only_a_link_logs_in_and_then_the_api_tells_what_happened() {
     });
 }
 
-/// Looks at the console of a mesh with a real browser.
-fn look(mesh: &Mesh, script: &str) {
-    let run = Run::new(
-        Command::new("node")
-            .arg(repository().join("web/e2e").join(script))
-            .env("LINK", link(mesh))
-            .env("OUT", repository().join("target/console"))
-            .env("PALISADE", BINARY)
-            .env("STATE", mesh.state()),
-    );
-    assert!(run.code == 0, "{run}\n(the pages and the browser come with `make pages tools`)");
-}
-
 #[test]
 fn a_person_sees_who_calls_whom_what_was_refused_and_why() {
     let mesh = mesh();
     traffic(&mesh);
-    look(&mesh, "run.mjs");
+    mesh.look("run.mjs");
 }
 
 /// A pod with a sidecar and an identity that no policy names.
@@ -148,7 +129,7 @@ fn the_lab_is_on_the_graph_and_a_policy_can_be_changed_with_a_preview() {
     let mut line = vec!["apply", "--wait"];
     line.extend(policies.iter().map(String::as_str));
     mesh.palisade(&line).ok();
-    look(&mesh, "lab.mjs");
+    mesh.look("lab.mjs");
 }
 
 #[test]
@@ -158,7 +139,7 @@ fn a_read_only_console_refuses_to_change_the_mesh_and_traffic_is_followed() {
     let mesh = Mesh::with(BINARY).args(args).start();
     let directory = tempfile::tempdir().unwrap();
     let jar = directory.path().join("jar");
-    let link = link(&mesh);
+    let link = mesh.console_link();
     let origin = link.split("/login").next().unwrap().to_owned();
     ask(&jar, &link);
     assert!(ask(&jar, &format!("{origin}/api/config")).contains("\"readOnly\":true"));

@@ -81,10 +81,10 @@ struct Console {
 
 impl Console {
     fn of(mesh: &Mesh) -> Self {
-        let link = mesh.palisade(&["console"]).ok();
+        let link = mesh.console_link();
         let origin = link.split("/login").next().unwrap().to_owned();
         let console = Self { jar: tempfile::NamedTempFile::new().unwrap(), origin };
-        console.curl(link.trim());
+        console.curl(&link);
         console
     }
 
@@ -110,6 +110,7 @@ fn the_console_recalls_the_last_day(mesh: &Mesh) {
     assert_eq!(view["maxRange"], 30 * 86_400);
     let (status, graph) = console.get("api/graph?type=workload&range=86400&namespaces=poc-mesh");
     assert_eq!(status, "200", "{graph}");
+    assert!(graph["source"].as_str().unwrap().starts_with("Prometheus at http://"), "{graph}");
     let edges = graph["edges"].as_array().unwrap();
     let edge = |verdict: &str, source: &str, target: &str| {
         let fits = |edge: &&Value| {
