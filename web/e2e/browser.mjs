@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 
 import { chromium } from 'playwright-core';
 
+const [WIDE, NARROW] = [{ width: 1440, height: 900 }, { width: 1024, height: 700 }];
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 export async function open(link, folder) {
@@ -14,7 +15,7 @@ export async function open(link, folder) {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu'],
   });
-  const context = await browser.newContext({ viewport: { width: 1440, height: 960 }, colorScheme: 'light' });
+  const context = await browser.newContext({ viewport: WIDE, colorScheme: 'light' });
   const page = await context.newPage();
   const problems = [];
   const { origin } = new URL(link);
@@ -62,7 +63,8 @@ async function walk({ page, problems }, name) {
   for (const html of unmarked) problems.push(`${name}: does not show the focus: ${html}`);
 }
 
-/// Screenshots of a page in both themes, each after axe-core has looked at it, and a walk by keyboard.
+/// Screenshots of a page in both themes and on a small screen, where nothing may stick out; axe-core looks at it in
+/// both themes, and it is walked through by keyboard.
 export async function look(session, name) {
   const { page, problems, folder } = session;
   for (const theme of ['light', 'dark']) {
@@ -70,6 +72,11 @@ export async function look(session, name) {
       document.documentElement.dataset.theme = to;
     }, theme);
     await page.screenshot({ path: `${folder}/${name}-${theme}.png`, fullPage: true });
+    await page.setViewportSize(NARROW);
+    const out = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (out > 0) problems.push(`${name}: ${out} pixels stick out of a page that is ${NARROW.width} wide`);
+    await page.screenshot({ path: `${folder}/${name}-${theme}-narrow.png`, fullPage: true });
+    await page.setViewportSize(WIDE);
     // Evaluated by the debugger, which the page's content security policy does not bind.
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run());

@@ -128,7 +128,7 @@ try {
   await look(session, 'workload-access');
 
   await page.getByRole('tab', { name: 'Metrics' }).click();
-  await page.locator('.chart canvas').nth(3).waitFor({ timeout: 10_000 });
+  await page.locator('.chart canvas').nth(2).waitFor({ timeout: 10_000 });
   await page.locator('.chart .legend li').filter({ hasText: 'denied: at most' }).first().waitFor({ timeout: 10_000 });
   check('charts tell of denials', true);
   await look(session, 'workload-metrics');
@@ -179,6 +179,16 @@ try {
   await editor.fill(yaml.replace('sa/frontend-sa', 'sa/nobody-sa'));
   await page.locator('.flips tbody tr').filter({ hasText: 'frontend' }).first().waitFor({ timeout: 15_000 });
   check('the preview shows that frontend would be denied', /allowed\s+denied/.test(await page.locator('.flips tbody tr').filter({ hasText: 'frontend' }).first().innerText()));
+  await page.locator('.edit .tag').filter({ hasText: 'would be denied' }).first().waitFor({ timeout: 15_000 });
+  const ofHost = (host) => yaml.replace('methods:', `hosts: ['${host}']\n            methods:`);
+  const outcome = (words) => page.locator('.outcome').filter({ hasText: words }).waitFor({ timeout: 15_000 });
+  await editor.fill(ofHost('backend.poc-mesh'));
+  await outcome(/none would get another answer\.$/);
+  await editor.fill(ofHost('elsewhere.example'));
+  await outcome(/[1-9]\d* would get another answer\.$/);
+  const flip = page.locator('.flips tbody tr').filter({ hasText: 'GET backend.poc-mesh/api/orders' });
+  check('what a host decides is told of recorded calls', (await flip.count()) > 0);
+  await editor.fill(yaml.replace('sa/frontend-sa', 'sa/nobody-sa'));
   await page.locator('.edit .tag').filter({ hasText: 'would be denied' }).first().waitFor({ timeout: 15_000 });
   await look(session, 'edit');
   await page.getByRole('button', { name: 'Apply' }).click();

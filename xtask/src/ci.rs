@@ -13,6 +13,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("pages", &["scripts/build-pages"]),
     ("lints of the pages", &["npm", "run", "--silent", "--prefix", "web", "lint"]),
     ("tests of the pages", &["npm", "run", "--silent", "--prefix", "web", "test"]),
+    ("a large graph", &["npm", "run", "--silent", "--prefix", "web", "scale"]),
     (
         "lints",
         &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],

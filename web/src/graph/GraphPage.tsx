@@ -2,7 +2,7 @@ import { useMemo, useState, type ReactNode } from 'react';
 
 import { FindError, OPERANDS, parse, select, type Found } from '../find/find';
 import { LIVE_RANGE, useGraph, useLoaded } from '../lib/api';
-import { Command, Empty, Trouble } from '../lib/Parts';
+import { Command, Empty, Source, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Graph, GraphNode, Mesh } from '../lib/types';
 import { Canvas } from './Canvas';
@@ -13,7 +13,7 @@ import type { Layout } from './route';
 import { Namespaces } from './Namespaces';
 import { Replay } from './Replay';
 import { SidePanel } from './SidePanel';
-import type { LabelOptions } from './text';
+import { plural, type LabelOptions } from './text';
 
 const TYPES = [
   ['versionedApp', 'Versioned app'],
@@ -122,9 +122,10 @@ export function GraphPage() {
       <div className="bar second">
         <Expressions label="Find" value={find} error={finds.error} onChange={setFind} example="verdict = denied" />
         <Expressions label="Hide" value={hide} error={hides.error} onChange={setHide} example="ns = monitoring" />
-        <Replay at={at} since={data?.sinceMs ?? 0} onChange={setAt} />
+        <Replay at={at} since={data?.sinceMs ?? 0} loaded={Number(range) > LIVE_RANGE ? data?.atMs : undefined} onChange={setAt} />
       </div>
       {error && <Trouble text={error} />}
+      {data?.source && <Source of={data.source} at={data.atMs} />}
       {data && data.lost > 0 && (
         <p className="note">{data.lost} reports or edges did not fit into the history; what is shown is less than what was.</p>
       )}
@@ -220,7 +221,7 @@ function Legend() {
 
 function NoTraffic({ data, hide, namespaces, range, at }: { data: Graph | null; hide: string; namespaces: string; range: string; at: string }) {
   if (data && data.edges.length > 0 && hide) {
-    return <Empty title="All of it is hidden">Clear the Hide field to see {data.edges.length} calls.</Empty>;
+    return <Empty title="All of it is hidden">Clear the Hide field to see {plural(data.edges.length, 'edge')}.</Empty>;
   }
   const span = RANGES.find(([value]) => value === range)?.[1].toLowerCase() ?? 'time range';
   return (

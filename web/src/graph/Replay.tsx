@@ -4,12 +4,21 @@ import { useEffect, useState } from 'react';
 const SPEED_MS = 10_000;
 const TICK_MS = 500;
 
+interface Props {
+  at: string;
+  since: number;
+  /// When it was loaded, if it is not followed live.
+  loaded: number | undefined;
+  onChange: (at: string) => void;
+}
+
 /// Live, or the end of the time range at a moment of the past, which can be played.
-export function Replay({ at, since, onChange }: { at: string; since: number; onChange: (at: string) => void }) {
+export function Replay({ at, since, loaded, onChange }: Props) {
   const [playing, setPlaying] = useState(false);
   const now = Date.now();
   const begin = since > 0 ? Math.min(since, now - 60_000) : now - 3_600_000;
-  const value = at ? Number(at) : now;
+  const value = at ? Number(at) : (loaded ?? now);
+  const isLive = at === '' && loaded === undefined;
   useEffect(() => {
     if (!playing) return;
     const timer = setTimeout(() => {
@@ -27,18 +36,18 @@ export function Replay({ at, since, onChange }: { at: string; since: number; onC
   return (
     <div className="replay">
       <label>
-        <span>{at ? `As of ${new Date(value).toLocaleTimeString()}` : 'Live'}</span>
+        <span>{isLive ? 'Live' : `As of ${new Date(value).toLocaleTimeString()}`}</span>
         <input
           type="range"
           min={begin}
           max={now}
           step={1000}
           value={value}
-          aria-valuetext={at ? new Date(value).toLocaleTimeString() : 'live'}
+          aria-valuetext={isLive ? 'live' : new Date(value).toLocaleTimeString()}
           onChange={(event) => onChange(Number(event.target.value) > now - 2000 ? '' : event.target.value)}
         />
       </label>
-      <button type="button" aria-pressed={playing} onClick={play}>
+      <button type="button" aria-pressed={playing} disabled={loaded !== undefined} onClick={play}>
         {playing ? 'Stop' : 'Play'}
       </button>
       <button

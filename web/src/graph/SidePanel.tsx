@@ -7,7 +7,7 @@ import { Copy, Link, Prose } from '../lib/Parts';
 import type { Explanation, Graph, GraphEdge, GraphNode } from '../lib/types';
 import { workloadLink } from '../pages/links';
 import { LockIcon } from './Icons';
-import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, rate, sentence, short, title } from './text';
+import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, rate, requestText, sentence, short, title } from './text';
 
 interface Props {
   graph: Graph;
@@ -81,8 +81,7 @@ function EdgeDetails({ edge, source, target }: { edge: GraphEdge; source: GraphN
 function Why({ edge, target }: { edge: GraphEdge; target: GraphNode | undefined }) {
   const [answer, setAnswer] = useState<string | null>(null);
   const ask = () => {
-    const { from, to, method, path, port } = callOf(edge, target);
-    post<Explanation>('/api/explain', { from, to, method, path, ...(port ? { port } : {}) }).then(
+    post<Explanation>('/api/explain', callOf(edge, target)).then(
       (explained) => setAnswer(explained.sentence),
       (error: unknown) => setAnswer(words(error)),
     );
@@ -110,7 +109,7 @@ function LastDenied({ edge, target }: { edge: GraphEdge; target: GraphNode | und
           <li key={record.requestId || record.time}>
             <time dateTime={record.time}>{new Date(record.time).toLocaleTimeString()}</time>{' '}
             <Link to={explainLink(callOf(edge, target, record))}>
-              {record.method || 'TCP'} {record.path}
+              {requestText(record, record.destination.port)}
             </Link>{' '}
             {record.responseCode > 0 && record.responseCode}
           </li>

@@ -1,4 +1,4 @@
-// Where nodes and labels go. ELK works it out in a worker, save for large graphs; the same graph is laid out once.
+// Where nodes and labels go. ELK works it out, and of large graphs a layout of our own; both in workers.
 
 import ELK, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk-api.js';
 import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
@@ -6,9 +6,10 @@ import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
 import type { GraphEdge, GraphNode } from '../lib/types';
 import { NODE_HEIGHT, type Layout } from './route';
 import { label, lockText } from './text';
-import { layoutInTiers } from './tiers';
+import type { Asked } from './tiers';
 
-const elk = new ELK({ workerFactory: () => new Worker(workerUrl) });
+/// Loaded with the first graph that needs it: it is larger than all else together.
+let elk: InstanceType<typeof ELK> | undefined;
 
 export function nodeWidth(node: GraphNode): number {
   return Math.min(280, Math.max(120, 66 + node.name.length * 9.6));
@@ -51,16 +52,32 @@ export const LARGE = 300;
 
 export async function layout(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
   const begin = performance.now();
-  const found = edges.length > LARGE ? layoutInTiers(nodes, edges) : await layoutByElk(nodes, edges);
+  const found = edges.length > LARGE ? await layoutInTiers(nodes, edges) : await layoutByElk(nodes, edges);
   // For whoever measures (e2e/scale.mjs).
   performance.measure('layout', { start: begin });
   return found;
+}
+
+/// A worker for each layout: it takes little to start, and nothing is left of it.
+function layoutInTiers(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
+  const worker = new Worker(new URL('./tiers.worker.ts', import.meta.url), { type: 'module' });
+  const asked: Asked = {
+    nodes: nodes.map(({ id, namespace }) => ({ id, namespace })),
+    edges: edges.map(({ id, source, target }) => ({ id, source, target })),
+  };
+  const told = new Promise<Layout>((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<Layout>) => resolve(data);
+    worker.onerror = ({ message }) => reject(new Error(message || 'the worker that lays graphs out did not load'));
+  });
+  worker.postMessage(asked);
+  return told.finally(() => worker.terminate());
 }
 
 async function layoutByElk(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
   const spaces = [...new Set(nodes.map((node) => node.namespace))].filter(Boolean).sort();
   const leaf = (node: GraphNode): ElkNode => ({ id: node.id, width: nodeWidth(node), height: NODE_HEIGHT });
   const inside = (name: string) => nodes.filter((node) => node.namespace === name).map(leaf);
+  elk ??= new ELK({ workerFactory: () => new Worker(workerUrl) });
   const root = await elk.layout({
     id: 'root',
     layoutOptions: OPTIONS,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { edge, node } from '../lib/fixtures';
 import type { DecisionRecord } from '../lib/types';
-import { asTest, callOf, caller, explainCommand, label, quoted, rate, sentence } from './text';
+import { asTest, callOf, caller, explainCommand, explainLink, label, quoted, rate, sentence } from './text';
 
 const web = node('web');
 const api = node('api', { version: 'v2' });
@@ -14,6 +14,7 @@ const record: DecisionRecord = {
   source: { principal: 'spiffe://cluster.local/ns/shop/sa/web', address: '10.244.0.2' },
   destination: { address: '10.244.0.3', port: 8080 },
   method: 'DELETE',
+  host: 'api.shop:8080',
   path: '/orders/1',
   verdict: 'deny',
   reason: 'denied',
@@ -57,11 +58,15 @@ describe('an edge in words', () => {
 
   it('is a command and a test', () => {
     expect(explainCommand(callOf(denied, api))).toBe(
-      'palisade explain --from shop/web --to api.shop --method DELETE --path /orders/1 --port 8080',
+      'palisade explain --from shop/web --to api.shop --method DELETE --path /orders/1 --host api.shop:8080 --port 8080',
     );
     expect(callOf(refused, api).from).toBe('none');
+    const tcp = edge(web, api, { protocols: ['tcp'] });
+    expect(explainCommand(callOf(tcp, api))).toBe('palisade explain --from shop/web --to api.shop --tcp');
+    expect(explainLink(callOf(tcp, api))).toMatch(/&tcp=on$/);
     const probe = asTest(denied, web, api);
     expect(probe).toContain('from: deploy/web.shop');
+    expect(probe).toContain('to: "http://api.shop:8080/orders/1"');
     expect(probe).toContain('expect: {verdict: deny, policy: no.shop}');
   });
 });

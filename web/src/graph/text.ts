@@ -78,6 +78,11 @@ export function label(edge: GraphEdge, options: LabelOptions): string[] {
   return parts.length > 0 ? [parts.join(' · ')] : [];
 }
 
+/// A number of things.
+export function plural(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
+}
+
 /// One sentence on an edge.
 export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode): string {
   const who = `${title(source)} → ${title(target)}`;
@@ -93,10 +98,10 @@ export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode
     return `${who}${call} · ${edge.traffic.count} denied: ${why} · ${lock}`;
   }
   const { count, errors, errorPercent, p95Ms } = edge.traffic;
-  const calls = edge.protocols.includes('tcp') && edge.protocols.length === 1 ? 'connections' : 'requests';
+  const calls = edge.protocols.includes('tcp') && edge.protocols.length === 1 ? 'connection' : 'request';
   const failed = errors > 0 ? ` · ${short(errorPercent)} % errors` : '';
   const slow = p95Ms === null ? '' : ` · p95 ${milliseconds(p95Ms)}`;
-  return `${who} · ${count} ${calls}, ${rate(edge.traffic.rate)}${failed}${slow} · ${lock}`;
+  return `${who} · ${plural(count, calls)}, ${rate(edge.traffic.rate)}${failed}${slow} · ${lock}`;
 }
 
 /// `NAMESPACE/SERVICE-ACCOUNT` of a SPIFFE ID, as `explain --from` takes it; a pod's address stays unknown.
@@ -111,7 +116,15 @@ export interface CallOf {
   to: string;
   method: string;
   path: string;
+  host?: string | undefined;
   port?: number | undefined;
+  /// A connection that is not HTTP.
+  tcp?: boolean;
+}
+
+/// A request as a line: method, host and path; a connection as its port.
+export function requestText(of: Pick<DecisionRecord, 'method' | 'host' | 'path'>, port: number): string {
+  return of.method ? `${of.method} ${of.host ?? ''}${of.path}` : `port ${port}`;
 }
 
 /// The call to ask about: of a denied edge the last one that was denied.
@@ -124,7 +137,9 @@ export function callOf(edge: GraphEdge, target: GraphNode | undefined, record?: 
     to: `${name}.${target?.namespace ?? 'default'}`,
     method: last?.method || 'GET',
     path: last?.path || '/',
+    host: last?.host || undefined,
     port: last?.destination.port ?? edge.refusal?.port,
+    tcp: last ? !last.method : edge.protocols.join() === 'tcp',
   };
 }
 
@@ -135,12 +150,16 @@ export function quoted(word: string): string {
 
 export function explainCommand(call: CallOf): string {
   const port = call.port ? ` --port ${call.port}` : '';
-  return `palisade explain --from ${quoted(call.from)} --to ${quoted(call.to)} --method ${quoted(call.method)} --path ${quoted(call.path)}${port}`;
+  const host = call.host ? ` --host ${quoted(call.host)}` : '';
+  const request = call.tcp ? ' --tcp' : ` --method ${quoted(call.method)} --path ${quoted(call.path)}${host}`;
+  return `palisade explain --from ${quoted(call.from)} --to ${quoted(call.to)}${request}${port}`;
 }
 
 export function explainLink(call: CallOf): string {
   const query = new URLSearchParams({ from: call.from, to: call.to, method: call.method, path: call.path });
+  if (call.host) query.set('host', call.host);
   if (call.port) query.set('port', String(call.port));
+  if (call.tcp) query.set('tcp', 'on');
   return `/policy?${query.toString()}`;
 }
 
@@ -152,7 +171,9 @@ export function asTest(edge: GraphEdge, source: GraphNode | undefined, target: G
   const first = edge.denials[0];
   const policy = first?.policy ? `, policy: ${first.policy}.${first.namespace}` : '';
   const service = edge.services[0] ?? target?.name ?? '';
-  const url = `http://${service}.${target?.namespace ?? 'default'}${call.path}`;
+  // The host decides in some policies, so it is asked for by the name that the caller used.
+  const host = call.host?.split(/[.:]/)[0] === service ? call.host : `${service}.${target?.namespace ?? 'default'}`;
+  const url = `http://${host}${call.path}`;
   const name = `${title(source)} may${denied ? ' not' : ''} ${call.method} ${call.path} at ${title(target)}`;
   return [
     'probes:',

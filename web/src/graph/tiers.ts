@@ -1,5 +1,5 @@
 // A simple layout for graphs that the good one takes too long for: callers left of whom they call, each namespace
-// a block of its own. It takes milliseconds, whatever the graph.
+// a block of its own. It takes milliseconds, whatever the graph; the page has it done in a worker.
 
 import type { GraphEdge, GraphNode } from '../lib/types';
 import { NODE_HEIGHT, type Box, type Layout } from './route';
@@ -62,7 +62,13 @@ function columns(nodes: string[], tier: Map<string, number>, near: Map<string, s
   return all;
 }
 
-export function layoutInTiers(nodes: GraphNode[], edges: GraphEdge[]): Layout {
+/// What of a graph decides about the places.
+export interface Asked {
+  nodes: Pick<GraphNode, 'id' | 'namespace'>[];
+  edges: Pick<GraphEdge, 'id' | 'source' | 'target'>[];
+}
+
+export function layoutInTiers(nodes: Asked['nodes'], edges: Asked['edges']): Layout {
   const tier = tiers(
     nodes.map(({ id }) => id),
     edges.map(({ source, target }) => [source, target]),

@@ -59,6 +59,15 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   );
 }
 
+/// What is not of the console's own memory, and what that means.
+export function Source({ of, at }: { of: string; at: number }) {
+  return (
+    <p className="note quiet">
+      Told by {of} as of {new Date(at).toLocaleTimeString()}, as exactly as its <code>increase</code> can; not followed live, and without single calls.
+    </p>
+  );
+}
+
 export function Trouble({ text }: { text: string }) {
   return (
     <p className="trouble" role="alert">

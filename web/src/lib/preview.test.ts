@@ -12,6 +12,7 @@ const flip = (more: Partial<Flip>): Flip => ({
   target: party('api'),
   port: 8080,
   method: 'GET',
+  host: 'api.shop',
   path: '/',
   seen: 3,
   before: 'allow',

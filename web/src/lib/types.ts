@@ -40,6 +40,8 @@ export interface DecisionRecord {
   source: { principal: string | null; address: string };
   destination: { address: string; port: number };
   method: string;
+  /// As received, with its port; null for a TCP connection.
+  host: string | null;
   path: string;
   verdict: string;
   reason: string;
@@ -72,6 +74,8 @@ export interface Graph {
   rangeMs: number;
   sinceMs: number;
   lost: number;
+  /// Which Prometheus told it; absent where the console itself remembers.
+  source?: string;
   nodes: GraphNode[];
   edges: GraphEdge[];
 }
@@ -228,6 +232,7 @@ export interface Lines {
 export interface Series {
   times: number[];
   stepMs: number;
+  source?: string;
   inbound: Lines;
   outbound: Lines;
 }
@@ -254,6 +259,7 @@ export interface ReplayedKind {
   target: Party | null;
   port: number;
   method: string;
+  host: string | null;
   path: string;
   seen: number;
 }

@@ -24,6 +24,15 @@ interface Props {
 
 const HEIGHT = 180;
 
+/// Times of ticks as the rest of the pages writes them; days where the ticks are days, and at midnight.
+function moments(_: uPlot, ticks: number[], __: number, ___: number, seconds: number): string[] {
+  return ticks.map((tick) => {
+    const moment = new Date(tick * 1000);
+    const isDay = seconds >= 86_400 || (moment.getHours() === 0 && moment.getMinutes() === 0);
+    return isDay ? moment.toLocaleDateString([], { day: 'numeric', month: 'short' }) : moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  });
+}
+
 /// What stands under each line: its highest and its last value.
 export function summary({ values }: ChartLine, unit: string): string {
   const known = values.filter((value) => value !== null);
@@ -35,6 +44,7 @@ export function Chart({ title, unit, times, lines }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const names = lines.map(({ name }) => name).join();
+  const isEmpty = lines.every(({ values }) => values.every((value) => value === null));
   useEffect(() => {
     const element = place.current;
     if (!element) return;
@@ -43,7 +53,7 @@ export function Chart({ title, unit, times, lines }: Props) {
       plot.current?.destroy();
       const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
       const series = lines.map(({ name, colour: line, dash }) => ({ label: name, stroke: colour(line), width: 2, ...(dash ? { dash } : {}) }));
-      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: { min: { soft: 0, mode: 1 as const, pad: 0 }, max: { soft: 1, mode: 1 as const, pad: 0.1 } } } }, axes: [axis, { ...axis, size: 56 }], series: [{}, ...series] };
+      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: { min: { soft: 0, mode: 1 as const, pad: 0 }, max: { soft: 1, mode: 1 as const, pad: 0.1 } } } }, axes: [{ ...axis, values: moments }, { ...axis, size: 56 }], series: [{}, ...series] };
       plot.current = new uPlot(options, [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
     };
     draw();
@@ -66,7 +76,8 @@ export function Chart({ title, unit, times, lines }: Props) {
   return (
     <figure className="chart">
       <figcaption>{title}</figcaption>
-      <div ref={place} aria-hidden="true" />
+      <div ref={place} aria-hidden="true" hidden={isEmpty} />
+      {isEmpty && <p>No call in this time range.</p>}
       <ul className="legend">
         {lines.map((line) => (
           <li key={line.name}>

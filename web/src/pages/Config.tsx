@@ -1,5 +1,6 @@
 import { lazy, Suspense, useMemo, useState } from 'react';
 
+import { plural } from '../graph/text';
 import { useLoaded } from '../lib/api';
 import { Command, Copy, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
@@ -67,7 +68,7 @@ export function ConfigPage() {
           <code className="block">palisade apply --wait -f policies/</code>
         </Empty>
       )}
-      {data && objects.length > 0 && shown.length === 0 && <Empty title="Nothing matches">Clear the filter to see {objects.length} objects.</Empty>}
+      {data && objects.length > 0 && shown.length === 0 && <Empty title="Nothing matches">Clear the filter to see {plural(objects.length, 'object')}.</Empty>}
       {shown.length > 0 && (
         <div className={`columns${object && editing !== open ? ' open' : ''}`}>
           <div className="scroll">
@@ -114,8 +115,7 @@ function Validation({ object }: { object: ConfigObject }) {
   const errors = object.problems.filter((it) => it.severity === 'error').length;
   const warnings = object.problems.length - errors;
   const state = errors > 0 ? 'bad' : warnings > 0 ? 'warning' : 'good';
-  const count = (number: number, word: string) => `${number} ${word}${number === 1 ? '' : 's'}`;
-  const text = errors > 0 ? count(errors, 'error') : warnings > 0 ? count(warnings, 'warning') : 'valid';
+  const text = errors > 0 ? plural(errors, 'error') : warnings > 0 ? plural(warnings, 'warning') : 'valid';
   const sign = { bad: '✕', warning: '!', good: '✓' }[state];
   return (
     <span className={`valid ${state}`} title={object.problems.map((it) => `${it.code} ${it.message}`).join('\n')}>

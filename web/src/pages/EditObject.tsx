@@ -4,6 +4,7 @@
 import { useEffect, useMemo, useState } from 'react';
 
 import { Canvas } from '../graph/Canvas';
+import { plural, requestText } from '../graph/text';
 import { get, post, words } from '../lib/api';
 import { Command, Prose, Trouble } from '../lib/Parts';
 import { previewGraph } from '../lib/preview';
@@ -111,7 +112,7 @@ function Replay({ preview: { replay } }: { preview: Preview }) {
       <h3>What it would change</h3>
       <p aria-live="polite" className="outcome">
         {kinds === 0 && 'No calls were recorded yet: send some, and see here what a change would do to them.'}
-        {kinds > 0 && `Of ${kinds} kinds of recorded calls ${flips.length === 0 ? 'none' : flips.length} would get another answer`}
+        {kinds > 0 && `Of ${plural(kinds, 'kind')} of recorded calls ${flips.length === 0 ? 'none' : flips.length} would get another answer`}
         {kinds > 0 && (unknown.length > 0 ? `, and of ${unknown.length} it can't be told.` : '.')}
       </p>
       {flips.length > 0 && <Flips flips={flips} />}
@@ -122,7 +123,7 @@ function Replay({ preview: { replay } }: { preview: Preview }) {
           <ul>
             {unknown.map((it) => (
               <li key={keyOf(it)}>
-                {who(it)} → {it.target?.workload ?? '?'} {it.method} {it.path}: {it.why}
+                {who(it)} → {it.target?.workload ?? '?'} {requestText(it, it.port)}: {it.why}
               </li>
             ))}
           </ul>
@@ -132,7 +133,7 @@ function Replay({ preview: { replay } }: { preview: Preview }) {
   );
 }
 
-const keyOf = (it: ReplayedKind) => [it.principal, it.address, it.target?.workload, it.port, it.method, it.path].join(' ');
+const keyOf = (it: ReplayedKind) => [it.principal, it.address, it.target?.workload, it.port, it.method, it.host, it.path].join(' ');
 const who = (it: ReplayedKind) => (it.source ? `${it.source.workload}.${it.source.namespace}` : it.address);
 
 function Flips({ flips }: { flips: Flip[] }) {
@@ -155,7 +156,7 @@ function Flips({ flips }: { flips: Flip[] }) {
               <th scope="row">{who(flip)}</th>
               <td>{flip.target ? `${flip.target.workload}.${flip.target.namespace}` : '?'}</td>
               <td>
-                <code>{flip.method ? `${flip.method} ${flip.path}` : `port ${flip.port}`}</code>
+                <code>{requestText(flip, flip.port)}</code>
               </td>
               <td>
                 <Verdict of={flip.before} />

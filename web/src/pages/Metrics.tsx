@@ -1,7 +1,7 @@
 import { useMemo } from 'react';
 
 import { LIVE_RANGE, useLoaded } from '../lib/api';
-import { Empty, Trouble } from '../lib/Parts';
+import { Empty, Source, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Lines, Mesh, Series } from '../lib/types';
 import { Chart, type ChartLine } from './Chart';
@@ -35,6 +35,7 @@ export function Metrics({ namespace, name }: { namespace: string; name: string }
       </label>
       {error && <Trouble text={error} />}
       {!data && !error && <Empty title="Loading">Asking the history.</Empty>}
+      {data?.source && <Source of={data.source} at={(data.times.at(-1) ?? 0) * 1000} />}
       {data && (
         <div className="charts">
           <Side title="Inbound" times={data.times} lines={data.inbound} />

@@ -1,3 +1,4 @@
+import { plural } from '../graph/text';
 import { useLoaded } from '../lib/api';
 import { Command, Empty, Link, Trouble } from '../lib/Parts';
 import type { ConfigObject } from '../lib/types';
@@ -55,7 +56,7 @@ export function NamespacesPage() {
                   </td>
                   <td>{[...new Set(pods.filter((pod) => pod.sidecar).map((pod) => pod.mtls))].join(', ') || '–'}</td>
                   <td>
-                    {objects.length === 0 ? 'none' : <Link to={`/istio?filter=${encodeURIComponent(`/${name}/`)}`}>{`${objects.length} objects`}</Link>}
+                    {objects.length === 0 ? 'none' : <Link to={`/istio?filter=${encodeURIComponent(`/${name}/`)}`}>{plural(objects.length, 'object')}</Link>}
                     {problems > 0 && <span className="valid warning"> ! {problems} with problems</span>}
                   </td>
                   <td>

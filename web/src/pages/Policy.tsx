@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useState, type FormEvent } from 'react';
 
-import { explainCommand } from '../graph/text';
+import { explainCommand, quoted } from '../graph/text';
 import { post, useLoaded, words } from '../lib/api';
 import { Command, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { navigate, useAddress } from '../lib/router';
@@ -11,7 +11,10 @@ interface Form {
   to: string;
   method: string;
   path: string;
+  host: string;
   port: string;
+  /// `on` for a connection that is not HTTP.
+  tcp: string;
   headers: string;
   claims: string;
 }
@@ -23,7 +26,9 @@ function formOf(query: URLSearchParams): Form {
     to: or('to', ''),
     method: or('method', 'GET'),
     path: or('path', '/'),
+    host: or('host', ''),
     port: or('port', ''),
+    tcp: or('tcp', ''),
     headers: or('headers', ''),
     claims: or('claims', ''),
   };
@@ -39,13 +44,15 @@ export function questionOf(form: Form): Question {
     path: form.path,
     headers: lines(form.headers),
     claims: lines(form.claims),
+    tcp: form.tcp === 'on',
+    ...(form.host ? { host: form.host } : {}),
     ...(form.port ? { port: Number(form.port) } : {}),
   };
 }
 
 export function commandOf(form: Form): string {
-  const call = { from: form.from || 'CALLER', to: form.to || 'WORKLOAD', method: form.method, path: form.path, port: Number(form.port) || undefined };
-  const more = [...lines(form.headers).map((it) => ` --header '${it}'`), ...lines(form.claims).map((it) => ` --claim '${it}'`)];
+  const call = { from: form.from || 'CALLER', to: form.to || 'WORKLOAD', method: form.method, path: form.path, host: form.host, port: Number(form.port) || undefined, tcp: form.tcp === 'on' };
+  const more = [...lines(form.headers).map((it) => ` --header ${quoted(it)}`), ...lines(form.claims).map((it) => ` --claim ${quoted(it)}`)];
   return explainCommand(call) + more.join('');
 }
 
@@ -119,9 +126,17 @@ export function PolicyPage() {
           <span>Path</span>
           <input {...field('path')} />
         </label>
+        <label>
+          <span>Host</span>
+          <input placeholder="the service's" {...field('host')} />
+        </label>
         <label className="narrow">
           <span>Port</span>
           <input inputMode="numeric" pattern="[0-9]*" placeholder="first" {...field('port')} />
+        </label>
+        <label className="check">
+          <input type="checkbox" checked={form.tcp === 'on'} onChange={(event) => setForm({ ...form, tcp: event.target.checked ? 'on' : '' })} />
+          Not HTTP
         </label>
         <details open={Boolean(form.headers || form.claims)}>
           <summary>Headers and claims of a valid token</summary>

@@ -1,6 +1,6 @@
 import { useState } from 'react';
 
-import { sentence } from '../graph/text';
+import { plural, sentence } from '../graph/text';
 import { useGraph } from '../lib/api';
 import type { WorkloadGroup, Health } from '../lib/health';
 import { Command, Empty, Link, Trouble } from '../lib/Parts';
@@ -54,7 +54,7 @@ function List({ mesh, rows }: { mesh: Mesh; rows: Row[] }) {
       </header>
       {shown.length === 0 ? (
         <Empty title={mesh.services.length === 0 ? 'No services' : 'Nothing matches'}>
-          {mesh.services.length === 0 ? 'Pods are called through services: apply one that selects them.' : `Clear the filter to see ${mesh.services.length} services.`}
+          {mesh.services.length === 0 ? 'Pods are called through services: apply one that selects them.' : `Clear the filter to see ${plural(mesh.services.length, 'service')}.`}
         </Empty>
       ) : (
         <div className="scroll">

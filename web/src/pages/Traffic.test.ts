@@ -16,6 +16,7 @@ const view: CallView = {
     source: { principal: 'spiffe://cluster.local/ns/web/sa/frontend', address: '10.0.0.1' },
     destination: { address: '10.0.0.2', port: 8080 },
     method: 'POST',
+    host: 'api.shop:8080',
     path: '/pay',
     verdict: 'deny',
     reason: 'denied',
@@ -41,8 +42,8 @@ it('filters hold together, and for places at either side', () => {
 });
 
 it('each call leads to its explanation', () => {
-  expect(linkOf(view)).toBe('/policy?from=web%2Ffrontend&to=api.shop&method=POST&path=%2Fpay&port=8080');
-  expect(linkOf({ ...view, call: { ...view.call, method: '', path: '', source: { principal: null, address: '10.0.0.9' } } })).toContain('from=none');
+  expect(linkOf(view)).toBe('/policy?from=web%2Ffrontend&to=api.shop&method=POST&path=%2Fpay&host=api.shop%3A8080&port=8080');
+  expect(linkOf({ ...view, call: { ...view.call, method: '', host: null, path: '', source: { principal: null, address: '10.0.0.9' } } })).toContain('from=none');
 });
 
 it('a rule is named as people say it', () => {

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from 'react';
 
-import { caller, explainLink, quoted, reasonText } from '../graph/text';
+import { caller, explainLink, quoted, reasonText, requestText } from '../graph/text';
 import { Command, Empty, Link } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { CallView, Party } from '../lib/types';
@@ -159,7 +159,9 @@ export function linkOf({ call, target, pod }: CallView): string {
     to: name(target, `${pod.pod}.${pod.namespace}`),
     method: call.method || 'GET',
     path: call.path || '/',
+    host: call.host || undefined,
     port: call.destination.port,
+    tcp: !call.method,
   });
 }
 
@@ -174,7 +176,7 @@ function Row({ view }: { view: CallView }) {
       <td title={call.source.principal ?? 'no identity'}>{name(source, call.source.address)}</td>
       <td>{name(target, `${pod.pod}.${pod.namespace}`)}</td>
       <td>
-        <code>{call.method ? `${call.method} ${call.path}` : `port ${call.destination.port}`}</code>
+        <code>{requestText(call, call.destination.port)}</code>
       </td>
       <td>
         <span className={`pill ${verdict}`}>{verdict}</span>

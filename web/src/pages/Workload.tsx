@@ -64,14 +64,17 @@ export function WorkloadPage({ namespace, name }: { namespace: string; name: str
           {tab === 'config' && <SidecarConfig pods={group.pods} sidecars={mesh.sidecars} />}
         </Suspense>
       </div>
-      <Command>{COMMANDS[tab]?.(name, namespace) ?? `palisade describe workload ${name}.${namespace}`}</Command>
+      <Command>{COMMANDS[tab]?.(namespace, `${group.pods[0]?.pod ?? name}.${namespace}`) ?? `palisade describe workload ${name}.${namespace}`}</Command>
     </>
   );
 }
 
-const COMMANDS: Record<string, (name: string, namespace: string) => string> = {
-  logs: (name, namespace) => `palisade logs -f deploy/${name}.${namespace}`,
-  config: () => 'palisade proxy-status',
+/// The command of a tab, by namespace and pod (`POD.NAMESPACE`).
+const COMMANDS: Record<string, (namespace: string, pod: string) => string> = {
+  traffic: (namespace) => `palisade traffic -n ${namespace}`,
+  metrics: (_, pod) => `palisade exec -c istio-proxy ${pod} -- palisade internal request stats/prometheus`,
+  logs: (_, pod) => `palisade logs -f ${pod}`,
+  config: (_, pod) => `palisade proxy-config all ${pod}`,
 };
 
 export function Tabs({ tabs, tab, onTab }: { tabs: readonly (readonly [string, string])[]; tab: string; onTab: (tab: string) => void }) {

@@ -1,6 +1,6 @@
 import { useMemo, useState } from 'react';
 
-import { short } from '../graph/text';
+import { plural, short } from '../graph/text';
 import { useGraph, useLoaded } from '../lib/api';
 import { groups, health, inbound, type Health, type WorkloadGroup } from '../lib/health';
 import { Command, Empty, Link, Trouble } from '../lib/Parts';
@@ -62,7 +62,7 @@ function WorkloadList() {
           <code className="block">palisade apply manifests/</code>
         </Empty>
       )}
-      {rows.length > 0 && shown.length === 0 && <Empty title="Nothing matches">Clear the filter to see {rows.length} workloads.</Empty>}
+      {rows.length > 0 && shown.length === 0 && <Empty title="Nothing matches">Clear the filter to see {plural(rows.length, 'workload')}.</Empty>}
       {shown.length > 0 && <Table rows={shown} />}
       <p className="note quiet">Health is of the last five minutes, by errors of requests that were let through. What policies refuse is counted beside it, and does not make a workload look ill.</p>
       <Command>palisade status</Command>
