@@ -2,12 +2,12 @@
 //! one call. Immutable; a new configuration replaces it as a whole.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use palisade_model::{InboundPort, Matching, Metadata, OutboundPort, ProxyConfig, ServiceRef};
+use palisade_model::{InboundPort, Metadata, OutboundPort, ProxyConfig, ServiceRef};
 use palisade_policy::{
     Attributes, Before, CompiledPolicies, Custom, Decision, Reason, Scope, TokenRules, Verdict,
     explain::{Explanation, Question},
@@ -21,6 +21,7 @@ pub(crate) use route::{Destination, Pick, Route, Taken, Target, Targets};
 mod anywhere;
 mod balance;
 mod cluster;
+mod hosts;
 mod names;
 mod outlier;
 mod route;
@@ -35,7 +36,6 @@ pub(crate) struct Active {
     pub(crate) tokens: TokenRules,
     inbound: HashMap<u16, InboundPort>,
     services: HashMap<SocketAddr, Arc<Route>>,
-    endpoints: HashMap<SocketAddr, (Arc<Route>, usize)>,
     anywhere: HashMap<u16, Arc<Anywhere>>,
     peers: HashMap<IpAddr, Metadata>,
     /// The way to the provider of the CUSTOM policies.
@@ -59,7 +59,7 @@ impl Active {
         let tokens = TokenRules::compile(&config.inbound.request_authentications);
         let inbound = config.inbound.ports.iter().map(|port| (port.port, port.clone())).collect();
         let peers = config.peers.iter().map(|peer| (peer.address, peer.metadata.clone())).collect();
-        let (mut services, mut endpoints) = (HashMap::new(), HashMap::new());
+        let (mut services, mut pods) = (HashMap::new(), HashSet::new());
         let mut anywhere: HashMap<u16, Anywhere> = HashMap::new();
         let mut provider = None;
         for port in &config.outbound.ports {
@@ -67,29 +67,26 @@ impl Active {
             if policies.provider().is_some_and(|asked| is_at(asked, port)) {
                 provider.get_or_insert_with(|| Arc::clone(&route));
             }
-            for address in &port.addresses {
-                let at = (*address, port.port).into();
-                // The address of a pod stays its own, whatever an entry says.
-                if port.entry.is_none() || !endpoints.contains_key(&at) {
-                    services.entry(at).or_insert_with(|| Arc::clone(&route));
-                }
+            let endpoints =
+                || port.endpoints.iter().map(|it| SocketAddr::from((it.address, it.port)));
+            if port.entry.is_none() {
+                pods.extend(endpoints());
             }
-            // The endpoints of an entry are reached by way of the entry only.
-            if let Some(entry) = &port.entry {
-                if entry.matching != Matching::Address {
-                    anywhere.entry(port.port).or_default().insert(entry.matching, &route);
-                }
-                continue;
+            let own = port.addresses.iter().map(|it| SocketAddr::from((*it, port.port)));
+            // The address of a pod is its own, whatever an entry says.
+            let own = own.filter(|at| port.entry.is_none() || !pods.contains(at));
+            let of_pods = endpoints().filter(|at| route.is_headless() && at.port() == port.port);
+            for at in own.chain(of_pods) {
+                services.entry(at).or_insert_with(|| Arc::clone(&route));
             }
-            for (index, endpoint) in port.endpoints.iter().enumerate() {
-                endpoints
-                    .entry((endpoint.address, endpoint.port).into())
-                    .or_insert_with(|| (Arc::clone(&route), index));
+            if !route.is_by_address() {
+                let all = anywhere.entry(port.port).or_default();
+                all.insert(&route, &config.workload.namespace);
             }
         }
         targets.forget_unused();
         let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
-        Self { config, policies, tokens, inbound, services, endpoints, anywhere, peers, provider }
+        Self { config, policies, tokens, inbound, services, anywhere, peers, provider }
     }
 
     /// The generation that is acknowledged and recorded.
@@ -164,16 +161,29 @@ impl Active {
         self.peers.get(&address)
     }
 
-    /// Where a connection of the workload to `address` belongs.
+    /// Where a connection of the workload to `address` belongs, before it has said anything.
     pub(crate) fn destination(&self, address: SocketAddr) -> Destination {
         if let Some(route) = self.services.get(&address) {
             return Destination::Service(Arc::clone(route));
         }
-        if let Some((route, index)) = self.endpoints.get(&address) {
-            return Destination::Endpoint(Arc::clone(route), *index);
-        }
         match self.anywhere.get(&address.port()) {
             Some(anywhere) => Destination::Anywhere(Arc::clone(anywhere)),
+            None => self.unknown(),
+        }
+    }
+
+    /// Where a connection or request of the workload to `address` belongs. As in Istio, a request at the port of
+    /// HTTP services is for the service that its host names, whatever its address.
+    pub(crate) fn belongs(&self, address: SocketAddr, said: Said<'_>) -> Destination {
+        let port = address.port();
+        let at = self.services.get(&address);
+        if let Some(route) = at
+            && (route.is_by_address() || !matches!(said, Said::Host(_)))
+        {
+            return Destination::Service(Arc::clone(route));
+        }
+        match self.anywhere.get(&port).and_then(|all| all.find(said, port)) {
+            Some(route) => Destination::Service(Arc::clone(route)),
             None => self.unknown(),
         }
     }
@@ -203,7 +213,7 @@ fn is_at(provider: &ExtensionProvider, port: &OutboundPort) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use palisade_model::{Entry, Upstream};
+    use palisade_model::{Entry, Matching, Upstream};
     use serde_json::{Value, json};
 
     use super::*;
@@ -230,14 +240,12 @@ mod tests {
         let taking = [entry("thief", address, &service), entry("thief", pod, &service), outside];
         config.outbound.ports.extend(taking);
         let active = Active::compile(config, &mut Targets::default(), None);
-        let whose = |at: SocketAddr| match active.destination(at) {
-            Destination::Service(route) | Destination::Endpoint(route, _) => {
-                route.port.service.host.clone()
-            }
+        let whose = |at: SocketAddr| match active.belongs(at, Said::Nothing) {
+            Destination::Service(route) => route.port.service.host.clone(),
             other => format!("{other:?}"),
         };
         assert_eq!(whose(address), service.service.host);
-        assert_eq!(whose(pod), service.service.host);
+        assert_eq!(whose(pod), "Passthrough", "a pod is not its service");
         assert_eq!(whose(own), "outside");
         assert_eq!(whose(other), "Passthrough", "its endpoints are reached through it only");
     }

@@ -86,29 +86,18 @@ fn envoys_are_named_and_not_waited_for(mesh: &Mesh) {
 
 /// What is seen at the far end: the client's name in the header, and for Envoy the server name too.
 fn each_knows_the_other(mesh: &Mesh) {
-    let seen = |caller: &str, url: &str| {
+    let seen = |caller: &str, server: &str, url: &str| {
         let pod = format!("{caller}.interop");
-        mesh.palisade(&[
-            "exec",
-            &pod,
-            "-c",
-            "app",
-            "--",
-            "curl",
-            "-s",
-            "-H",
-            "host: ours-backend",
-            url,
-        ])
-        .ok()
+        let host = format!("host: {server}");
+        mesh.palisade(&["exec", &pod, "-c", "app", "--", "curl", "-s", "-H", &host, url]).ok()
     };
     let by = "By=spiffe://cluster.local/ns/interop/sa/backend-sa;Hash=";
     let from = "URI=spiffe://cluster.local/ns/interop/sa/frontend-sa";
-    for (caller, url) in [
-        ("envoy-frontend", "http://127.0.0.1:15001/api/orders"),
-        ("ours-frontend", "http://envoy-backend/api/orders"),
+    for (caller, server, url) in [
+        ("envoy-frontend", "ours-backend", "http://127.0.0.1:15001/api/orders"),
+        ("ours-frontend", "envoy-backend", "http://envoy-backend/api/orders"),
     ] {
-        let body = seen(caller, url);
+        let body = seen(caller, server, url);
         assert!(body.contains(by) && body.contains(from), "{caller}\n{body}");
     }
     let client = "spiffe://cluster.local/ns/interop/sa/frontend-sa";

@@ -1,5 +1,5 @@
 //! A service of several pods: what fails is tried elsewhere and left alone, and every name that the service and
-//! its pods have leads there, with mTLS.
+//! its pods have leads there, with mTLS. A pod's bare address is nobody's, as in Istio.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
@@ -44,7 +44,6 @@ fn every_name_leads_there(mesh: &Mesh) {
     for name in ["db-1.db", "db-1.db.shop", "db-1.db.shop.svc", "db-1.db.shop.svc.cluster.local"] {
         table.push((format!("{name}:8080"), &["db-1"]));
     }
-    table.push((format!("{}:8080", of_pod("db-2")), &["db-2"]));
     let seen = mesh.python(CALLER, include_str!("ask.py"), &hosts(&table));
     let seen: Vec<&str> = seen.lines().collect();
     assert_eq!(seen.len(), table.len(), "{seen:?}");
@@ -53,6 +52,11 @@ fn every_name_leads_there(mesh: &Mesh) {
         assert!(pods.contains(&pod), "{host}: {line}");
         assert_eq!(caller, "spiffe://cluster.local/ns/shop/sa/caller", "{host}: {line}");
     }
+    // HTTP is spoken at that port, so that the sidecar answers for what STRICT refuses.
+    let address = format!("http://{}:8080/", of_pod("db-2"));
+    assert_eq!(mesh.curl(CALLER, &[&address]), (0, "503".to_owned()));
+    let named = mesh.curl(CALLER, &["-H", "host: db.shop:8080", &address]);
+    assert_eq!(named, (0, "200".to_owned()), "its host says whose it is");
 }
 
 fn hosts(table: &[(String, &[&str])]) -> Vec<String> {

@@ -1,16 +1,16 @@
-//! Ports of ServiceEntries without addresses: a connection to any address is known to be theirs by what
-//! it says, or by its port alone.
+//! Ports at which a connection to any address is known to be a service's by what it says, or by its port alone:
+//! HTTP ports of services, and ServiceEntries without addresses.
 
 use std::sync::Arc;
 
 use palisade_model::Matching;
 
-use super::Route;
+use super::{Route, hosts::Hosts};
 
-/// The entries at one port.
+/// What is known at one port.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Anywhere {
-    hosts: Vec<Arc<Route>>,
+    hosts: Hosts,
     server_names: Vec<Arc<Route>>,
     port: Option<Arc<Route>>,
 }
@@ -27,14 +27,16 @@ pub(crate) enum Said<'a> {
 }
 
 impl Anywhere {
-    pub(super) fn insert(&mut self, matching: Matching, route: &Arc<Route>) {
-        match matching {
-            Matching::Host => self.hosts.push(Arc::clone(route)),
-            Matching::ServerName => self.server_names.push(Arc::clone(route)),
-            Matching::Port => {
+    /// Takes in what clients of a namespace may call without its address.
+    pub(super) fn insert(&mut self, route: &Arc<Route>, client: &str) {
+        match route.port.entry.as_ref().map(|entry| entry.matching) {
+            None => self.hosts.insert_service(route, client),
+            Some(Matching::Host) => self.hosts.insert_entry(route),
+            Some(Matching::ServerName) => self.server_names.push(Arc::clone(route)),
+            Some(Matching::Port) => {
                 self.port.get_or_insert_with(|| Arc::clone(route));
             }
-            Matching::Address => {}
+            Some(Matching::Address) => {}
         }
     }
 
@@ -56,7 +58,7 @@ impl Anywhere {
     /// Whose connection it is.
     pub(crate) fn find(&self, said: Said<'_>, port: u16) -> Option<&Arc<Route>> {
         let named = match said {
-            Said::Host(host) => most_specific(&self.hosts, without_port(host, port)),
+            Said::Host(host) => self.hosts.find(without_port(host, port)),
             Said::ServerName(name) => most_specific(&self.server_names, name),
             Said::Nothing => None,
         };
@@ -119,7 +121,7 @@ mod tests {
     fn anywhere(hosts: &[(&str, Matching)]) -> Anywhere {
         let mut all = Anywhere::default();
         for (host, matching) in hosts {
-            all.insert(*matching, &route(host, *matching));
+            all.insert(&route(host, *matching), "a");
         }
         all
     }

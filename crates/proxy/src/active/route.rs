@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use palisade_model::{Balance, Endpoint, OutboundPort, Upstream};
+use palisade_model::{Balance, Endpoint, Matching, OutboundPort, Upstream};
 use palisade_types::SpiffeId;
 
 use super::{
@@ -23,11 +23,9 @@ use super::{
 /// Where a connection of the workload belongs.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
-    /// A service: any of its endpoints.
+    /// A service: any of its endpoints, or the one asked for if it is headless.
     Service(Arc<Route>),
-    /// One endpoint, by its own address.
-    Endpoint(Arc<Route>, usize),
-    /// A port of entries that are known by what connections say.
+    /// A port of services that are known by what connections say.
     Anywhere(Arc<Anywhere>),
     /// An address that the mesh does not know, and lets pass.
     Passthrough,
@@ -77,9 +75,44 @@ impl Route {
         Self { port, target, name, cluster, hosts, names, next: AtomicUsize::new(0) }
     }
 
-    /// Where a connection that wanted to go to `original` goes now; to an endpoint that was not `tried`, if there
-    /// is another. `below` gives a random number below another.
+    /// Whether it has no address of its own, so that clients choose its pods.
+    pub(crate) fn is_headless(&self) -> bool {
+        self.port.entry.is_none() && self.port.addresses.is_empty()
+    }
+
+    /// Whether connections are known to be its own by their address, whatever they say.
+    pub(super) fn is_by_address(&self) -> bool {
+        match &self.port.entry {
+            None => !self.port.protocol.is_http(),
+            Some(entry) => entry.matching == Matching::Address,
+        }
+    }
+
+    /// Whether an address of it that is no endpoint's is called with mTLS: where all of a headless service is, as in
+    /// Istio.
+    pub(crate) fn is_all_mtls(&self) -> bool {
+        self.is_headless() && self.port.endpoints.iter().all(|endpoint| endpoint.mtls)
+    }
+
+    /// Where a connection that wanted to go to `original` goes now: there if it is headless, else as [`Self::balance`]
+    /// says.
     pub(crate) async fn pick(
+        &self,
+        original: SocketAddr,
+        tried: &[usize],
+        below: impl FnMut(usize) -> usize,
+    ) -> Pick {
+        if !self.is_headless() {
+            return self.balance(original, tried, below).await;
+        }
+        let mut endpoints = self.port.endpoints.iter();
+        let asked = endpoints.position(|it| original == (it.address, it.port).into());
+        asked.map_or(Pick::Address(original), Pick::Endpoint)
+    }
+
+    /// Where the next connection goes; to an endpoint that was not `tried`, if there is another. `below` gives a random
+    /// number below another.
+    pub(crate) async fn balance(
         &self,
         original: SocketAddr,
         tried: &[usize],
@@ -156,17 +189,15 @@ pub(crate) struct Taken {
     pub(crate) route: Arc<Route>,
     /// Its place.
     pub(crate) index: usize,
-    /// Whether it was asked for by its own address, so that no other will do.
-    pub(crate) is_own: bool,
 }
 
 impl Taken {
     /// The endpoint in this place.
-    pub(crate) fn new(route: Arc<Route>, index: usize, is_own: bool) -> Self {
+    pub(crate) fn new(route: Arc<Route>, index: usize) -> Self {
         if let Some(host) = route.hosts.get(index) {
             host.begin();
         }
-        Self { route, index, is_own }
+        Self { route, index }
     }
 }
 

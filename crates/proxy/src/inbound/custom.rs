@@ -148,7 +148,7 @@ async fn put(
         return Err(AskError::Loop);
     }
     let picked = route
-        .pick(SocketAddr::from(([0, 0, 0, 0], 0)), &[], |bound| {
+        .balance(SocketAddr::from(([0, 0, 0, 0], 0)), &[], |bound| {
             worker.random.borrow_mut().below(bound)
         })
         .await;

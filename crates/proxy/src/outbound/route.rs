@@ -20,7 +20,7 @@ use crate::{
 pub(crate) enum Routed {
     /// An endpoint of a service.
     Endpoint(Taken),
-    /// An address that a ServiceEntry leads to.
+    /// An address that a service leads to and that is no endpoint's.
     Address(Arc<Route>, SocketAddr),
     /// A service without endpoints.
     Empty(Arc<Route>),
@@ -35,7 +35,7 @@ pub(crate) enum Routed {
 pub(crate) fn protocol(worker: &Worker, destination: SocketAddr) -> Option<Protocol> {
     let active = worker.shared.active();
     Some(match active.as_deref()?.destination(destination) {
-        Destination::Service(route) | Destination::Endpoint(route, _) => route.port.protocol,
+        Destination::Service(route) => route.port.protocol,
         // A host has to be read before it is known whose request it is, or that it is nobody's.
         Destination::Anywhere(all)
             if !all.has_hosts() && (all.has_port() || !is_refused(active.as_deref())) =>
@@ -62,9 +62,9 @@ fn is_refused(active: Option<&Active>) -> bool {
 impl Routed {
     /// Finds the service of a destination, and the endpoint that is next.
     pub(crate) async fn find(worker: &Worker, destination: SocketAddr, said: Said<'_>) -> Self {
-        match belongs(worker, destination, said) {
+        let found = worker.shared.active().as_deref().map(|it| it.belongs(destination, said));
+        match found.unwrap_or(Destination::BlackHole) {
             Destination::Service(route) => Self::pick(worker, route, destination, &[]).await,
-            Destination::Endpoint(route, index) => Self::Endpoint(Taken::new(route, index, true)),
             Destination::Passthrough => Self::Passthrough,
             Destination::Anywhere(_) | Destination::BlackHole => Self::BlackHole,
         }
@@ -79,7 +79,7 @@ impl Routed {
     ) -> Self {
         let below = |bound| worker.random.borrow_mut().below(bound);
         match route.pick(original, tried, below).await {
-            Pick::Endpoint(index) => Self::Endpoint(Taken::new(route, index, false)),
+            Pick::Endpoint(index) => Self::Endpoint(Taken::new(route, index)),
             Pick::Address(address) => Self::Address(route, address),
             Pick::None => Self::Empty(route),
         }
@@ -87,8 +87,7 @@ impl Routed {
 
     /// Goes to another endpoint than those that were tried, if there is one and another will do.
     pub(crate) async fn go_on(&mut self, worker: &Worker, original: SocketAddr, tried: &[usize]) {
-        let is_own = matches!(self, Self::Endpoint(taken) if taken.is_own);
-        if let (Some(route), false) = (self.route().cloned(), is_own) {
+        if let Some(route) = self.route().cloned() {
             *self = Self::pick(worker, route, original, tried).await;
         }
     }
@@ -144,7 +143,11 @@ impl Routed {
                 },
                 None => plain,
             },
-            Self::Address(_, address) => Dial { address: *address, ..plain },
+            Self::Address(route, address) => Dial {
+                address: *address,
+                target: route.is_all_mtls().then_some(&*route.target),
+                ..plain
+            },
             Self::Empty(_) | Self::Passthrough | Self::BlackHole => plain,
         }
     }
@@ -170,19 +173,6 @@ impl Routed {
             Some(route) => worker.edges.outbound(active, route, self.endpoint()),
             None => worker.edges.unknown(active, self.cluster()),
         }
-    }
-}
-
-/// Whose connection it is, by its address or by what it says.
-fn belongs(worker: &Worker, destination: SocketAddr, said: Said<'_>) -> Destination {
-    let active = worker.shared.active();
-    let Some(active) = active.as_deref() else { return Destination::BlackHole };
-    match active.destination(destination) {
-        Destination::Anywhere(all) => match all.find(said, destination.port()) {
-            Some(route) => Destination::Service(Arc::clone(route)),
-            None => active.unknown(),
-        },
-        found => found,
     }
 }
 

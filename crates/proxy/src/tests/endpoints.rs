@@ -8,12 +8,12 @@ use std::{
     },
 };
 
-use palisade_model::Balance;
+use palisade_model::{Balance, Endpoint, ProxyConfig};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::support::{
-    BACKEND, FRONTEND, Mesh, SERVICE, Server, Sidecar, application, ask, client_config, echo,
-    field, get, read_head, until,
+    BACKEND, FRONTEND, Mesh, SERVICE, Server, Sidecar, answer, application, ask, client_config,
+    echo, field, get, read_head, until,
 };
 
 /// A sidecar whose workload calls `called`, at endpoints without sidecars or with.
@@ -93,19 +93,81 @@ async fn an_endpoint_without_sidecar_is_called_in_plaintext() {
     assert_eq!(field(&seen, "x-forwarded-client-cert"), None, "nobody vouches for the caller");
 }
 
-#[tokio::test]
-async fn the_address_of_a_pod_is_that_pod_and_no_other_with_mtls() {
-    let mesh = Mesh::new();
+/// A server's sidecar under STRICT, and the configuration of clients of its service at the port where it listens.
+async fn strict(mesh: &Mesh) -> (Sidecar, ProxyConfig) {
     let application = application(echo).await;
     let server = Server::default().config(application);
     let server = Sidecar::start(mesh.generation(BACKEND), server, application, SERVICE);
-    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    let client = client(&mesh, &[nobody, server.inbound], true, server.inbound);
+    let mut config = client_config(1, "HTTP", &[server.inbound], true, &[BACKEND]);
+    config.outbound.ports[0].port = server.inbound.port();
+    (server, config)
+}
+
+/// What the server sees of a request for `host`; none if there is no answer.
+async fn seen_for(client: &Sidecar, host: &str) -> Option<String> {
     let mut stream = TcpStream::connect(client.outbound).await.unwrap();
-    for _ in 0..4 {
-        let answer = ask(&mut stream, &get("/")).await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
-        let certificate = field(&answer.body, "x-forwarded-client-cert").unwrap();
-        assert!(certificate.ends_with(FRONTEND), "{certificate}");
+    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    Some(answer(&mut stream).await?.body)
+}
+
+fn is_vouched_for(seen: &str) -> bool {
+    field(seen, "x-forwarded-client-cert").is_some_and(|it| it.ends_with(FRONTEND))
+}
+
+#[tokio::test]
+async fn a_pod_by_its_address_is_nobodys_service_and_called_in_plaintext() {
+    let mesh = Mesh::new();
+    let (server, mut config) = strict(&mesh).await;
+    config.outbound.ports[0].port = 80;
+    let client = Sidecar::start(mesh.generation(FRONTEND), config, SERVICE, server.inbound);
+    assert_eq!(seen_for(&client, "backend").await, None, "STRICT refuses plaintext");
+    until("it is told as passed through", || {
+        client.metrics().contains("destination_service_name=\"PassthroughCluster\"")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_host_of_a_request_says_whose_it_is_and_not_its_address() {
+    let mesh = Mesh::new();
+    let (server, config) = strict(&mesh).await;
+    let port = server.inbound.port();
+    let pod = SocketAddr::from(([127, 0, 0, 2], port));
+    let client = Sidecar::start(mesh.generation(FRONTEND), config, SERVICE, pod);
+    for host in [
+        "backend",
+        "BACKEND.poc",
+        "backend.poc.svc",
+        "backend.poc.svc.cluster.local",
+        "backend.poc.svc.cluster.local.",
+        &format!("backend:{port}"),
+        &SERVICE.ip().to_string(),
+    ] {
+        let seen = seen_for(&client, host).await.unwrap_or_default();
+        assert!(is_vouched_for(&seen), "{host}: {seen}");
     }
+    for host in ["other", "backend.other", "backend:81", "a.backend", &pod.to_string()] {
+        let seen = seen_for(&client, host).await.unwrap_or_default();
+        assert!(!is_vouched_for(&seen), "{host}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_of_a_headless_service_is_that_pod_and_no_other_with_mtls() {
+    let mesh = Mesh::new();
+    let (server, mut config) = strict(&mesh).await;
+    let port = &mut config.outbound.ports[0];
+    port.addresses.clear();
+    let nobody = Endpoint { address: [127, 0, 0, 2].into(), ..port.endpoints[0].clone() };
+    port.endpoints.insert(0, nobody);
+    let client = Sidecar::start(mesh.generation(FRONTEND), config, SERVICE, server.inbound);
+    for host in ["backend", "backend.poc", "pod-1.backend", "pod-1.backend.poc.svc.cluster.local"] {
+        for _ in 0..4 {
+            let seen = seen_for(&client, host).await.unwrap_or_default();
+            assert!(is_vouched_for(&seen), "{host}: {seen}");
+        }
+    }
+    let by_address = seen_for(&client, &server.inbound.to_string()).await.unwrap_or_default();
+    assert!(by_address.ends_with("reset reason: connection termination"), "{by_address}");
 }

@@ -188,7 +188,8 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_fills_nothing() {
     let pair = Pair::new(&server, "HTTP2", address);
     let (mut sender, connection) = client::handshake(pair.connect().await).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
-    let get = |path: &str| Request::builder().uri(format!("http://b{path}")).body(()).unwrap();
+    let get =
+        |path: &str| Request::builder().uri(format!("http://backend{path}")).body(()).unwrap();
     let mut held = Vec::new();
     for _ in 0..20 {
         let (response, _) = sender.send_request(get("/endless"), true).unwrap();

@@ -50,7 +50,7 @@ async fn a_denial_and_an_answer_of_403_are_told_apart() {
     let pair = Pair::new(&server, "HTTP", forbids);
     let mut stream = pair.connect().await;
     for (path, id) in [("/api/orders", "own"), ("/other", "policy")] {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: b\r\nx-request-id: {id}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: backend\r\nx-request-id: {id}\r\n\r\n");
         assert_eq!(ask(&mut stream, &request).await.status(), 403);
     }
     let decisions = |id: &str| pair.server.shared.decisions(Some(id));
@@ -124,8 +124,10 @@ async fn bodies_pass_whole_in_both_framings() {
     let pair = pair(&Server::default()).await;
     let mut stream = pair.connect().await;
     let large = "x".repeat(300_000);
-    let sized =
-        format!("POST / HTTP/1.1\r\nhost: b\r\ncontent-length: {}\r\n\r\n{large}", large.len());
+    let sized = format!(
+        "POST / HTTP/1.1\r\nhost: backend\r\ncontent-length: {}\r\n\r\n{large}",
+        large.len()
+    );
     let got = ask(&mut stream, &sized).await;
     assert!(got.body.ends_with(&large) && got.status() == 200);
 
@@ -143,7 +145,7 @@ async fn bodies_pass_whole_in_both_framings() {
     .await;
     let pair = Pair::new(&Server::default(), "HTTP", chunks);
     let mut stream = pair.connect().await;
-    let head = "POST / HTTP/1.1\r\nhost: b\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: backend\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     for piece in ["5;ext=1\r\nhello\r\n", "6\r\n worl", "d\r\n", "0\r\n", "x: y\r\n\r\n"] {
         stream.write_all(piece.as_bytes()).await.unwrap();
@@ -163,7 +165,7 @@ async fn an_early_answer_arrives_while_the_request_is_still_going_up() {
     .await;
     let pair = Pair::new(&Server::default(), "HTTP", impatient);
     let mut stream = pair.connect().await;
-    let head = "POST / HTTP/1.1\r\nhost: b\r\ncontent-length: 100000000\r\n\r\nstart";
+    let head = "POST / HTTP/1.1\r\nhost: backend\r\ncontent-length: 100000000\r\n\r\nstart";
     let got = ask(&mut stream, head).await;
     assert_eq!((got.status(), got.body.as_str()), (413, "big"));
     assert_eq!(field(&got.head, "connection"), Some("close"));
@@ -187,7 +189,7 @@ async fn both_ways_flow_at_once() {
     .await;
     let pair = Pair::new(&Server::default(), "HTTP", echoing);
     let mut stream = pair.connect().await;
-    let head = "POST / HTTP/1.1\r\nhost: b\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: backend\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut read = Vec::new();
     assert!(read_head(&mut stream, &mut read).await.unwrap().starts_with("HTTP/1.1 200"));
@@ -255,7 +257,7 @@ async fn a_client_that_waits_is_told_to_go_on_and_a_denied_one_is_not() {
     let pair = pair(&server).await;
     let request = |path: &str| {
         format!(
-            "POST {path} HTTP/1.1\r\nhost: b\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: backend\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n"
         )
     };
     let mut stream = pair.connect().await;
@@ -280,7 +282,7 @@ async fn an_upgrade_becomes_a_tunnel_that_ends_with_its_permission() {
     let server = Server { policies: vec![allow_reading()], ..Server::default() };
     let pair = Pair::new(&server, "HTTP", upgrading);
     let mut stream = pair.connect().await;
-    let request = "GET /api/orders HTTP/1.1\r\nhost: b\r\nconnection: Upgrade\r\n\
+    let request = "GET /api/orders HTTP/1.1\r\nhost: backend\r\nconnection: Upgrade\r\n\
         upgrade: websocket\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut read = Vec::new();
@@ -336,14 +338,14 @@ async fn what_is_no_request_is_refused() {
     for (request, status) in [
         ("GET / HTTP/1.0\r\n\r\n", 426),
         ("GET / HTTP/1.1\r\n\r\n", 400),
-        ("get / HTTP/1.1\r\nhost: b\r\n\r\n", 400),
+        ("get / HTTP/1.1\r\nhost: backend\r\n\r\n", 400),
         (
-            "POST / HTTP/1.1\r\nhost: b\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: backend\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
             400,
         ),
-        ("CONNECT b:80 HTTP/1.1\r\nhost: b:80\r\n\r\n", 404),
-        ("OPTIONS * HTTP/1.1\r\nhost: b\r\n\r\n", 404),
-        ("GET /%00 HTTP/1.1\r\nhost: b\r\n\r\n", 400),
+        ("CONNECT backend:80 HTTP/1.1\r\nhost: backend:80\r\n\r\n", 404),
+        ("OPTIONS * HTTP/1.1\r\nhost: backend\r\n\r\n", 404),
+        ("GET /%00 HTTP/1.1\r\nhost: backend\r\n\r\n", 400),
     ] {
         let got = ask(&mut pair.connect().await, request).await;
         assert_eq!(got.status(), status, "{request}");
@@ -378,7 +380,7 @@ async fn an_idle_connection_that_died_is_replaced_without_the_client_noticing() 
 async fn a_denied_request_is_told_in_the_words_of_its_protocol() {
     let server = Server { policies: vec![allow_reading()], ..Server::default() };
     let pair = pair(&server).await;
-    let post = |fields: &str| format!("POST /x HTTP/1.1\r\nhost: b\r\n{fields}\r\n");
+    let post = |fields: &str| format!("POST /x HTTP/1.1\r\nhost: backend\r\n{fields}\r\n");
     let mut stream = pair.connect().await;
     let rpc = ask(&mut stream, &post("content-type: application/grpc\r\n")).await;
     assert_eq!((rpc.status(), field(&rpc.head, "grpc-status")), (200, Some("7")));
@@ -389,7 +391,7 @@ async fn a_denied_request_is_told_in_the_words_of_its_protocol() {
         ask(&mut stream, &post("content-length: 4\r\n")).await
     };
     assert_eq!(field(&unread.await.head, "connection"), Some("close"));
-    stream.write_all(b"HEAD /x HTTP/1.1\r\nhost: b\r\n\r\n").await.unwrap();
+    stream.write_all(b"HEAD /x HTTP/1.1\r\nhost: backend\r\n\r\n").await.unwrap();
     let head = read_head(&mut stream, &mut read).await.unwrap();
     assert_eq!(field(&head, "content-length"), Some("19"));
     assert_eq!(ask(&mut stream, &get("/api/orders")).await.status(), 200);
@@ -416,7 +418,7 @@ async fn an_answer_without_body_does_not_hold_up_the_next() {
     let mut stream = pair.connect().await;
     let mut read = Vec::new();
     for (method, status) in [("HEAD", 200), ("DELETE", 204), ("PUT", 304), ("GET", 200)] {
-        let request = format!("{method} / HTTP/1.1\r\nhost: b\r\n\r\n");
+        let request = format!("{method} / HTTP/1.1\r\nhost: backend\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let head = read_head(&mut stream, &mut read).await.unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{method}: {head}");

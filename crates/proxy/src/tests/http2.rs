@@ -371,7 +371,7 @@ async fn a_client_of_http1_reaches_a_server_of_http2() {
     let pair = grpc_pair(Vec::new()).await;
     let mut stream = pair.connect().await;
     let large = "Z".repeat(300_000);
-    let post = "POST / HTTP/1.1\r\nhost: b\r\ntransfer-encoding: chunked\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nhost: backend\r\ntransfer-encoding: chunked\r\n\r\n";
     let post = format!("{post}{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
     let got = ask(&mut stream, &post).await;
     assert_eq!(got.status(), 200);

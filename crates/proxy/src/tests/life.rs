@@ -135,7 +135,7 @@ async fn a_port_that_becomes_strict_drops_plaintext() {
     let permissive = Server { mode: "PERMISSIVE", ..Server::default() };
     let pair = Pair::new(&permissive, "HTTP", application(echo).await);
     let mut stream = TcpStream::connect(pair.server.inbound).await.unwrap();
-    let forged = "GET / HTTP/1.1\r\nhost: b\r\nx-forwarded-client-cert: forged\r\n\r\n";
+    let forged = "GET / HTTP/1.1\r\nhost: backend\r\nx-forwarded-client-cert: forged\r\n\r\n";
     let seen = ask(&mut stream, forged).await;
     assert!(seen.status() == 200 && !seen.body.contains("forged"), "{seen:?}");
     let strict = Server { generation: 2, ..Server::default() };

@@ -169,7 +169,7 @@ async fn a_request_of_http1_is_refused_or_its_answer_cut() {
 async fn upgraded(pair: &Pair, lines: &str) -> TcpStream {
     let mut stream = pair.connect().await;
     let request = format!(
-        "GET /chat HTTP/1.1\r\nhost: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n{lines}\r\n"
+        "GET /chat HTTP/1.1\r\nhost: backend\r\nconnection: Upgrade\r\nupgrade: websocket\r\n{lines}\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let head = read_head(&mut stream, &mut Vec::new()).await.unwrap();

@@ -83,7 +83,7 @@ impl Client {
     fn named(name: &str) -> Option<Self> {
         let mtls = |authority, offer, http| Some(Self::Mtls { authority, offer, http });
         match name {
-            "plaintext HTTP/1.1" => Some(Self::Plain(b"GET / HTTP/1.1\r\nhost: b\r\n\r\n")),
+            "plaintext HTTP/1.1" => Some(Self::Plain(b"GET / HTTP/1.1\r\nhost: backend\r\n\r\n")),
             "plaintext HTTP/1.0" => Some(Self::Plain(b"GET / HTTP/1.0\r\n\r\n")),
             "plaintext non-HTTP bytes" => Some(Self::Plain(b"\x00\x01\x02\r\n\r\n")),
             "mTLS, Istio HTTP ALPN, HTTP/1.1" => mtls(Authority::Ours, Offer::Http1, true),
