@@ -1,7 +1,7 @@
 //! Fuzzes `checks::chunked`.
 #![no_main]
 
-#[path = "../checks.rs"]
+#[path = "../checks/http.rs"]
 #[expect(dead_code, reason = "each target uses one check")]
 mod checks;
 

@@ -9,7 +9,7 @@ mod server;
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
+    op::{Edns, Message, OpCode, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
         rdata::{A, SOA},
@@ -74,12 +74,13 @@ impl DnsTable {
 /// What becomes of a message from a pod.
 #[must_use]
 pub fn respond(table: &DnsTable, request: &[u8], channel: Channel, egress: Egress) -> Response {
+    // Whoever answers an answer can be made to talk to another name server for ever.
+    if request.get(2).is_none_or(|flags| flags & RESPONSE != 0) {
+        return Response::Nothing;
+    }
     let Ok(message) = Message::from_vec(request) else {
         return failure(request, ResponseCode::FormErr).map_or(Response::Nothing, Response::Answer);
     };
-    if message.metadata.message_type != MessageType::Query {
-        return Response::Nothing;
-    }
     if egress == Egress::Host && is_for_outside(table, &message) {
         return Response::Forward;
     }
@@ -186,6 +187,9 @@ fn service_name(namespace: &str, name: &str) -> String {
     format!("{name}.{namespace}.svc.{ZONE}").to_ascii_lowercase()
 }
 
+/// The bit of a message's third byte that makes it an answer (RFC 1035, 4.1.1).
+const RESPONSE: u8 = 0x80;
+
 const ZONE: &str = "cluster.local";
 
 /// As CoreDNS has it for Kubernetes.
@@ -246,6 +250,17 @@ mod tests {
         let answer = Message::from_vec(&answer).unwrap();
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "it may have an A");
         assert!(answer.answers.is_empty());
+    }
+
+    #[test]
+    fn answers_are_not_answered_even_if_they_are_broken() {
+        let mut answer = query("backend.poc-mesh.svc.cluster.local.", RecordType::A);
+        answer.metadata.message_type = hickory_proto::op::MessageType::Response;
+        let whole = answer.to_vec().unwrap();
+        for bytes in [&whole[..], &whole[..13], &[0, 1]] {
+            let response = respond(&table(), bytes, Channel::Udp, Egress::Host);
+            assert_eq!(response, Response::Nothing, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -81,9 +81,8 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Stop> {
     }
     let header = reader.take(5).ok_or(Stop::Incomplete)?;
     let length = match header {
-        [_, _, minor, high, low] if *minor <= TLS_MINOR_MAX => {
-            usize::from(u16::from_be_bytes([*high, *low]))
-        }
+        // The minor version says nothing here (RFC 8446, 5.1), and no TLS server looks at it.
+        [_, _, _, high, low] => usize::from(u16::from_be_bytes([*high, *low])),
         _ => return Err(Stop::Malformed),
     };
     if length == 0 || length > RECORD_MAX {
@@ -206,7 +205,6 @@ const MESH: [&[u8]; 5] =
 
 const HANDSHAKE: u8 = 22;
 const TLS_MAJOR: u8 = 3;
-const TLS_MINOR_MAX: u8 = 4;
 const RECORD_MAX: usize = 16 * 1024;
 const CLIENT_HELLO: u8 = 1;
 const VERSION_AND_RANDOM: usize = 2 + 32;

@@ -25,13 +25,18 @@ impl IpBlock {
 impl FromStr for IpBlock {
     type Err = IpBlockError;
 
+    /// As Go's `netip.ParsePrefix`, by which Istio checks blocks: numbers have no leading zeros.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || IpBlockError(text.to_owned());
-        if text.contains('/') {
-            let block: IpNet = text.parse().map_err(|_| invalid())?;
-            return Ok(Self(block.trunc()));
-        }
-        text.parse().map(|address: IpAddr| Self(address.into())).map_err(|_| invalid())
+        let (start, bits) = match text.split_once('/') {
+            Some((start, bits)) => (start, Some(bits)),
+            None => (text, None),
+        };
+        let start: IpAddr = start.parse().map_err(|_| invalid())?;
+        let Some(bits) = bits else { return Ok(Self(start.into())) };
+        let plain = bits == "0" || !bits.starts_with(['0', '+']);
+        let bits = bits.parse().ok().filter(|_| plain).ok_or_else(invalid)?;
+        IpNet::new(start, bits).map(|block| Self(block.trunc())).map_err(|_| invalid())
     }
 }
 
@@ -68,8 +73,20 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_block() {
-        for text in ["", "10", "10.1.2", "10.1.2.3/33", "10.1.2.3/", "a/b", "10.1.2.3:80", "::/129"]
-        {
+        for text in [
+            "",
+            "10",
+            "10.1.2",
+            "10.1.2.3/33",
+            "10.1.2.3/",
+            "a/b",
+            "10.1.2.3:80",
+            "::/129",
+            "10.1.2.03/24",
+            "010.1.2.3",
+            "10.1.2.3/08",
+            "10.1.2.3/+8",
+        ] {
             assert!(text.parse::<IpBlock>().is_err(), "{text}");
         }
     }

@@ -1,8 +1,6 @@
 //! Sources and operations of rules: the values in their lists.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
+use palisade_types::IpBlock;
 
 use super::istio::no_empty;
 use crate::{
@@ -124,7 +122,7 @@ pub(super) fn trust_domain(value: &Place<'_>, slashes: bool, report: &mut Report
 /// An address or a network.
 pub(super) fn ip_block(value: &Place<'_>, report: &mut Report) {
     let Some(text) = value.node.text().filter(|text| !text.is_empty()) else { return };
-    if text.parse::<IpAddr>().is_err() && text.parse::<IpNet>().is_err() {
+    if text.parse::<IpBlock>().is_err() {
         let message = format!("`{text}` is neither an IP address nor a network");
         report.error_help(codes::FORM, value, message, "write `10.0.0.1` or `10.0.0.0/8`");
     }

@@ -85,7 +85,6 @@ fn everything_else_is_plaintext_at_the_first_byte_that_shows_it() {
         b"G".as_slice(),
         b"\x15",
         b"\x16\x02",
-        b"\x16\x03\x05\x00\x01",
         b"\x16\x03\x01\x00\x00",
         b"\x16\x03\x01\xff\xff",
         b"\x16\x03\x01\x00\x05\x02",

@@ -1,9 +1,9 @@
-//! What must hold for any bytes. Fuzz targets (`fuzz/fuzz_targets`) and property tests on the stable
-//! toolchain (`crates/http/tests/properties.rs`) share these functions.
+//! What must hold for any bytes that come as HTTP. Fuzz targets (`fuzz/fuzz_targets`) and property tests on the
+//! stable toolchain (`crates/http/tests/properties.rs`) share these functions.
 
 use palisade_http::{
-    Advance, Asked, BodyError, BodyReader, Edits, Framing, Limits, Method, Name, RequestError,
-    RequestHead, ResponseHead, Sniffed, Trailers, normalize::normalize, sniff,
+    Advance, Asked, BodyError, BodyReader, Edits, Framing, Limits, Method, Name, Pseudo,
+    RequestError, RequestHead, ResponseHead, Sniffed, Trailers, normalize::normalize, sniff,
 };
 use palisade_types::PathNormalization;
 
@@ -35,6 +35,67 @@ pub(crate) fn request_head(bytes: &[u8]) {
     let mut second = Vec::new();
     again.encode(&first, &Edits::new(), &mut second);
     assert_eq!(first, second, "passing on twice changes nothing more");
+}
+
+/// A request in HTTP/2 that is accepted is one that a reader of HTTP/1.1 accepts, with the same meaning and no
+/// field that HTTP/2 does not have. The bytes are lines: method, path, authority, `end` or not, then fields.
+pub(crate) fn http2_fields(bytes: &[u8]) {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut line = || std::str::from_utf8(lines.next().unwrap_or_default()).ok();
+    let (Some(method), path, authority, end) = (line(), line(), line(), line()) else { return };
+    let ends = end == Some("end");
+    let pseudo = Pseudo {
+        method,
+        path: path.filter(|path| !path.is_empty()),
+        authority: authority.filter(|authority| !authority.is_empty()),
+        ends,
+    };
+    let fields: Vec<(&str, &[u8])> = lines.filter_map(field).collect();
+    let (mut head, mut text) = (RequestHead::default(), Vec::new());
+    let read = head.read_http2(pseudo, fields.iter().copied(), Limits::default(), &mut text);
+    if read.is_err() {
+        return;
+    }
+    assert_eq!(head.method().as_str(), method);
+    let shown = authority.filter(|it| !it.is_empty()).map(str::as_bytes);
+    let host = fields.iter().find(|(name, _)| *name == "host").map(|(_, value)| *value);
+    assert_eq!(head.authority(&text).as_bytes(), shown.or(host).unwrap_or_default());
+    assert_eq!(head.framing() == Framing::None, ends && !fields.iter().any(is_length));
+
+    if head.method() == Method::CONNECT {
+        // It is never passed on.
+        return;
+    }
+    let mut out = Vec::new();
+    head.encode(&text, &Edits::new(), &mut out);
+    let mut again = RequestHead::default();
+    assert_eq!(again.parse(&out, Limits::new(u16::MAX, 200)), Ok(Some(out.len())));
+    assert_eq!(again.method(), head.method());
+    assert_eq!(again.authority(&out), head.authority(&text));
+    assert_eq!(again.path(&out), head.path(&text));
+    assert!(!again.is_upgrade() && again.keep_alive());
+    let passes = |head: &RequestHead, bytes: &[u8]| -> Vec<(String, Vec<u8>)> {
+        let framing = [Name::TransferEncoding, Name::ContentLength, Name::Host, Name::Expect];
+        head.fields(bytes)
+            .filter(|(name, _)| !framing.contains(&Name::of(name.as_bytes())))
+            .map(|(name, value)| (name.to_owned(), value.to_vec()))
+            .collect()
+    };
+    assert_eq!(passes(&again, &out), passes(&head, &text));
+}
+
+/// A field as `h2` gives it: its name is a token in lower case.
+fn field(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let name = std::str::from_utf8(&line[..colon]).ok()?;
+    let token = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
+    (!name.is_empty() && name.bytes().all(token)).then_some((name, &line[colon + 1..]))
+}
+
+fn is_length((name, _): &(&str, &[u8])) -> bool {
+    *name == "content-length"
 }
 
 /// As [`request_head`], for responses.

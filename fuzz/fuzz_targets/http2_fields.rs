@@ -1,0 +1,8 @@
+//! Fuzzes `checks::http2_fields`.
+#![no_main]
+
+#[path = "../checks/http.rs"]
+#[expect(dead_code, reason = "each target uses one check")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::http2_fields(bytes));
