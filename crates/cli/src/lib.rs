@@ -10,6 +10,9 @@ mod error;
 mod mesh;
 mod output;
 mod report;
+#[cfg(test)]
+#[path = "../../../fuzz/smoke.rs"]
+mod smoke;
 mod state;
 mod warnings;
 mod workbench;

@@ -11,6 +11,8 @@ mod authority;
 mod body;
 mod bootstrap;
 mod convert;
+#[cfg(test)]
+mod corpora;
 mod delete;
 mod discovery;
 mod endpoints;
@@ -36,6 +38,9 @@ mod schema;
 mod selector;
 mod server;
 mod services;
+#[cfg(test)]
+#[path = "../../../fuzz/smoke.rs"]
+mod smoke;
 mod status;
 mod store;
 mod table;

@@ -97,7 +97,12 @@ impl Probe {
     /// Host of the URL, without port.
     pub(crate) fn host(&self) -> String {
         let authority = self.authority();
-        authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).to_owned()
+        let host = authority.rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+        match host.rsplit_once(':') {
+            // The colons in `[::1]` are the address's own.
+            Some((name, port)) if !port.ends_with(']') => name.to_owned(),
+            _ => host.to_owned(),
+        }
     }
 
     /// Port of the URL.
@@ -139,6 +144,7 @@ fn get() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smoke::smoke;
 
     #[test]
     fn url_and_host_come_from_to_and_path() {
@@ -156,5 +162,31 @@ mod tests {
             assert_eq!((probe.url().as_str(), probe.host().as_str()), (url, host));
             assert_eq!((probe.port(), probe.path_and_query().as_str()), (port, target), "{to}");
         }
+    }
+
+    /// A probe goes where a reader of URLs says.
+    fn suite(bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let (documents, _) = palisade_manifest::read(text);
+        let Some(document) = documents.first() else { return };
+        let Ok(suite) = serde_json::from_value::<Suite>(document.to_value()) else { return };
+        for probe in suite.probes {
+            assert!(!probe.title().is_empty() && probe.path_and_query().starts_with('/'));
+            let Ok(uri) = probe.url().parse::<http::Uri>() else { continue };
+            let Some(host) = uri.host().filter(|_| !probe.url().contains(['#', '\\'])) else {
+                continue;
+            };
+            assert_eq!(probe.host(), host, "{uri}");
+            if let Some(port) = uri.port_u16() {
+                assert_eq!(probe.port(), port, "{uri}");
+            }
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            assert_eq!(probe.path_and_query(), path, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        smoke("suite", 500, suite);
     }
 }

@@ -45,6 +45,7 @@ const PREFIX: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smoke::smoke;
 
     #[test]
     fn messages_are_counted_wherever_they_are_cut() {
@@ -67,5 +68,27 @@ mod tests {
         let mut bytewise = Messages::default();
         stream.iter().for_each(|byte| bytewise.pass(&[*byte]));
         assert_eq!(bytewise.begun(), 4);
+    }
+
+    /// A reader that has all of it before it.
+    fn naive(mut stream: &[u8]) -> u64 {
+        let mut count = 0;
+        while let [_, a, b, c, d, rest @ ..] = stream {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            stream = rest.get(length..).unwrap_or_default();
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        smoke("grpc_messages", 5_000, |bytes| {
+            for size in [1, 3, 4096] {
+                let mut messages = Messages::default();
+                bytes.chunks(size).for_each(|part| messages.pass(part));
+                assert_eq!(messages.begun(), naive(bytes), "{size}");
+            }
+        });
     }
 }

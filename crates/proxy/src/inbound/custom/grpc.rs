@@ -194,3 +194,41 @@ fn field(option: &HeaderValueOption) -> Option<(&str, &[u8])> {
     let raw = header.raw_value.as_slice();
     Some((&header.key, if raw.is_empty() { header.value.as_bytes() } else { raw }))
 }
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderName;
+
+    use super::*;
+    use crate::smoke::smoke;
+
+    /// Whatever a provider says, what comes of it can be written, and never says where a request goes or ends.
+    fn answer(bytes: &[u8]) {
+        let Ok(answer) = CheckResponse::decode(bytes) else { return };
+        let fields = [("cookie".to_owned(), b"a=b".to_vec())];
+        let value = |value: &[u8]| ::http::HeaderValue::from_bytes(value).is_ok();
+        match said(answer, &fields) {
+            Err(_) => {}
+            Ok(Said::Yes(changes)) => {
+                for (name, text) in changes.set.iter().chain(&changes.response) {
+                    assert!(HeaderName::from_lowercase(name.as_bytes()).is_ok() && value(text));
+                }
+                for name in changes.set.iter().map(|(name, _)| name).chain(&changes.removed) {
+                    let framing = ["host", "content-length", "transfer-encoding", "connection"];
+                    assert!(!framing.contains(&name.as_str()), "{name}");
+                }
+            }
+            Ok(Said::No(refusal)) => {
+                assert!((200..600).contains(&refusal.status));
+                for (name, text) in &refusal.fields {
+                    assert!(HeaderName::from_bytes(name.as_bytes()).is_ok() && value(text));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        smoke("authorizer", 5_000, answer);
+    }
+}
