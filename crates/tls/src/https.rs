@@ -3,7 +3,7 @@
 
 mod client;
 mod server;
-mod unverified;
+pub(crate) mod unverified;
 
 pub use client::HttpsConnector;
 pub use server::{Client, HttpsAcceptor, HttpsPeer};

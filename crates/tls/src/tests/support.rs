@@ -9,17 +9,15 @@ use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, ServerConfig, SupportedProtocolVersion,
+    pki_types::{CertificateDer, pem::PemObject},
     version::{TLS12, TLS13},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crate::{
     Generation, HandshakeError, KeyExchange, Offer, Peer, PendingIdentity, Settings, TlsStream,
-    provider::provider,
+    https::unverified::Anyone, provider::provider,
 };
 
 pub(super) const SNI: &str = "outbound_.80_._.backend.poc.svc.cluster.local";
@@ -151,11 +149,12 @@ pub(super) fn careless_client_of(
     versions: &[&'static SupportedProtocolVersion],
     certificate: Option<&(String, String)>,
 ) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider(KeyExchange::Classic))
+    let provider = provider(KeyExchange::Classic);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous));
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
     match certificate {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(ders(chain), key_der(key)).unwrap(),
@@ -178,42 +177,4 @@ fn ders(pem: &str) -> Vec<CertificateDer<'static>> {
 
 fn key_der(pem: &str) -> rustls::pki_types::PrivateKeyDer<'static> {
     PemObject::from_pem_slice(pem.as_bytes()).unwrap()
-}
-
-#[derive(Debug)]
-struct Credulous;
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
 }
