@@ -67,6 +67,7 @@ impl Trouble {
     pub(crate) fn of(error: &ConnectError) -> Self {
         match error {
             ConnectError::Overflow => Self::Overflow,
+            ConnectError::Left => Self::Final,
             ConnectError::Tcp(_) | ConnectError::Tls(_) | ConnectError::NoCredentials => {
                 Self::Connect
             }

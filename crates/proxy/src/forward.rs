@@ -1,10 +1,10 @@
 //! Passing an allowed request on, and what came of it. The same for both directions: only where to, and
 //! with which edits, differs.
 
-use std::{borrow::Cow, net::SocketAddr, pin::pin};
+use std::{borrow::Cow, future::poll_fn, net::SocketAddr, pin::pin};
 
 use palisade_http::{BodyError, CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
-use palisade_telemetry::ResponseFlags;
+use palisade_telemetry::{ResponseFlags, Timeout};
 use palisade_tls::Offer;
 use thiserror::Error;
 use tokio::{
@@ -181,7 +181,7 @@ pub(crate) async fn forward(
     }
     let (response, added) =
         (std::mem::take(&mut scratch.response), std::mem::take(&mut scratch.added));
-    let download = Download::new(head.asked(), response, down, added);
+    let download = Download::new(head.asked(), response, down, added, worker.signature(server));
     let mut exchange = Exchange::new(upload, download);
     let mut answered = None;
     let Client { stream, received, under, .. } = client;
@@ -287,9 +287,10 @@ pub(crate) async fn run<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connected = towards.dial().request(worker).await;
+    let mut connected = connect(worker, (&mut *client, received), exchange, towards).await;
     loop {
         let failure = match connected {
+            Err(ConnectError::Left) => LEFT,
             Err(error) => Failure::Connect(error),
             Ok(mut upstream) => {
                 let (stream, buffers) = (&mut upstream.stream, &worker.buffers);
@@ -309,12 +310,24 @@ where
                 Failure::Exchange(error)
             }
         };
+        failure.count(worker);
         if !towards.again(failure.trouble(), exchange.is_restartable()).await {
             return Err(failure);
         }
         exchange.rewind();
-        connected = towards.dial().request(worker).await;
+        connected = connect(worker, (&mut *client, received), exchange, towards).await;
     }
+}
+
+/// A connection for the request, unless its client leaves while it waits for one.
+async fn connect<C: AsyncRead + Unpin>(
+    worker: &Worker,
+    (client, received): (&mut C, &Buffer),
+    exchange: &mut Exchange,
+    towards: &Towards<'_>,
+) -> Result<Upstream, ConnectError> {
+    let left = poll_fn(|cx| exchange.poll_left(cx, client, received, &worker.buffers));
+    towards.dial().request(worker, left).await
 }
 
 /// Exchanges with a server that speaks HTTP/2; again where another attempt is made. Our address towards it.
@@ -338,6 +351,7 @@ async fn run_http2(
                 }
             }
         };
+        failure.count(worker);
         if !towards.again(failure.trouble(), exchange.is_restartable()).await {
             return Err(failure);
         }
@@ -346,6 +360,17 @@ async fn run_http2(
 }
 
 impl Failure {
+    /// Whether the client is cut off because it does not read.
+    pub(crate) fn is_stall(&self) -> bool {
+        matches!(self, Self::Exchange(ExchangeError::Download(DownloadError::Stalled)))
+    }
+
+    fn count(&self, worker: &Worker) {
+        if self.is_stall() {
+            worker.shared.metrics.timed_out(Timeout::Reader);
+        }
+    }
+
     /// Whether it is worth another attempt.
     fn trouble(&self) -> Trouble {
         match self {
@@ -356,9 +381,10 @@ impl Failure {
                 }
                 DownloadError::NoResponse(_) => Trouble::Lost,
                 DownloadError::Declined => Trouble::Declined,
-                DownloadError::Client | DownloadError::Head(_) | DownloadError::Body => {
-                    Trouble::Final
-                }
+                DownloadError::Client
+                | DownloadError::Stalled
+                | DownloadError::Head(_)
+                | DownloadError::Body => Trouble::Final,
             },
             Self::Exchange(ExchangeError::Upload(_)) | Self::Revoked(_) => Trouble::Final,
         }
@@ -422,6 +448,7 @@ pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box
             DownloadError::Head(error) => Ok(Answer::BadResponse(error)),
             DownloadError::Declined => Ok(Answer::NoEndpoint),
             DownloadError::Client => Err(Box::new(gone(status))),
+            DownloadError::Stalled => cut(ResponseFlags::STREAM_IDLE_TIMEOUT, STALLED_READER),
             DownloadError::Body => {
                 cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, BROKEN_RESPONSE)
             }
@@ -444,6 +471,10 @@ pub(crate) fn gone(status: u16) -> Ended {
     Ended::cut(status, flags, "downstream_remote_disconnect")
 }
 
+const LEFT: Failure = Failure::Exchange(ExchangeError::Download(DownloadError::Client));
+
+/// The client does not read.
+pub(crate) const STALLED_READER: &str = "stream_idle_timeout";
 /// The server has answered.
 pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
 /// The server's answer broke off.

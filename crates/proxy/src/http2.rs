@@ -72,9 +72,6 @@ const PREMATURE: Duration = Duration::from_secs(1);
 /// Streams that may break the protocol before their connection is closed.
 const STREAM_ERRORS: usize = 128;
 
-/// How long a peer may take nothing of what waits for it.
-const STALLED: Duration = Duration::from_secs(300);
-
 /// How long a client may take to begin, and to leave when it is told to.
 const BEGIN: Duration = Duration::from_secs(30);
 

@@ -32,7 +32,12 @@ mod session;
 mod shared;
 mod sidecar;
 mod signal;
+mod signature;
+#[cfg(test)]
+#[path = "../../../fuzz/smoke.rs"]
+mod smoke;
 mod socket;
+mod stall;
 mod tcp;
 mod timer;
 mod tunnel;

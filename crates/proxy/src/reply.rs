@@ -1,14 +1,16 @@
 //! Answering a request ourselves.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
 
 use palisade_http::{Persistence, RequestHead};
+use palisade_telemetry::Timeout;
 
 use crate::{
     answer::{Answer, Circumstances},
     forward::{After, Ended},
     http1::Client,
     io::Stream,
+    signature::now,
     worker::Worker,
 };
 
@@ -21,14 +23,18 @@ pub(crate) async fn reply(
     server: &'static str,
     persistence: Persistence,
 ) -> Ended {
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let received = client.received.bytes();
-    let to = Circumstances { head, received, server, persistence, second };
+    let to = Circumstances { head, received, server, persistence, second: now() };
     let mut out = Vec::with_capacity(512);
     let written = answer.encode(&to, &mut worker.date.borrow_mut(), &mut out);
     let after = match client.write(&out).await {
         Ok(()) => After::from(written.persistence),
-        Err(_) => After::Cut,
+        Err(error) => {
+            if error.kind() == io::ErrorKind::TimedOut {
+                worker.shared.metrics.timed_out(Timeout::Reader);
+            }
+            After::Cut
+        }
     };
     Ended::answered(answer, written, after)
 }

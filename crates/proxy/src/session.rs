@@ -1,6 +1,7 @@
 //! The requests of one connection, one after the other: what both directions have in common.
 
 use palisade_http::{Framing, Persistence, RequestError, RequestHead};
+use palisade_telemetry::Timeout;
 use tokio::time::Instant;
 
 use crate::{
@@ -50,7 +51,15 @@ pub(crate) async fn serve(worker: &Worker, mut session: impl Session) {
                 worker.scratches.give(scratch);
                 After::Close
             }
-            Next::Late | Next::Closed => After::Close,
+            Next::Late => {
+                worker.shared.metrics.timed_out(Timeout::Head);
+                After::Close
+            }
+            Next::Idle => {
+                worker.shared.metrics.timed_out(Timeout::Idle);
+                After::Close
+            }
+            Next::Closed => After::Close,
             Next::Broken => After::Cut,
         };
         first = false;

@@ -42,6 +42,9 @@ pub(crate) enum ConnectError {
     /// Its service has as many connections or waiting requests as it may have.
     #[error("a limit on the service's connections is reached")]
     Overflow,
+    /// Its client has left while it waited for a connection.
+    #[error("the client has left")]
+    Left,
 }
 
 impl ConnectError {
@@ -52,6 +55,7 @@ impl ConnectError {
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::NoCredentials => Self::NoCredentials,
             Self::Overflow => Self::Overflow,
+            Self::Left => Self::Left,
         }
     }
 }
@@ -68,8 +72,13 @@ impl<'a> Dial<'a> {
         Self { address, target: None, service: None }
     }
 
-    /// An idle connection, or a new one, for an HTTP request; as soon as there may be one.
-    pub(crate) async fn request(self, worker: &Worker) -> Result<Upstream, ConnectError> {
+    /// An idle connection, or a new one, for an HTTP request; as soon as there may be one, if the client has not
+    /// `left` by then.
+    pub(crate) async fn request(
+        self,
+        worker: &Worker,
+        left: impl Future<Output = ()>,
+    ) -> Result<Upstream, ConnectError> {
         let credentials = self.credentials(worker)?;
         let key = self.key(credentials.as_ref());
         let mut pending = None;
@@ -77,7 +86,11 @@ impl<'a> Dial<'a> {
             Ok(slot) => slot,
             Err(Full) => {
                 pending = Some(self.pending()?);
-                self.connection().await
+                tokio::select! {
+                    biased;
+                    slot = self.connection() => slot,
+                    () = left => return Err(ConnectError::Left),
+                }
             }
         };
         match worker.pool.checkout(&key) {

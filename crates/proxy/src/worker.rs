@@ -38,6 +38,7 @@ use crate::{
     pool::Pool,
     shared::Shared,
     signal::{Signal, Watch},
+    signature::Signature,
 };
 
 /// How long to wait when the process has run out of descriptors.
@@ -91,7 +92,7 @@ pub(crate) struct Worker {
     /// Chooses endpoints and pauses.
     pub(crate) random: RefCell<SplitMix64>,
     /// The date of our own answers.
-    pub(crate) date: RefCell<DateLine>,
+    pub(crate) date: Rc<RefCell<DateLine>>,
     /// Raised when the sidecar drains.
     pub(crate) draining: Rc<Signal>,
     /// Raised with every configuration.
@@ -114,12 +115,17 @@ impl Worker {
             log: RefCell::new(shared.log_sender()),
             request_ids: RefCell::new(RequestIds::new(seed())),
             random: RefCell::new(SplitMix64::new(seed())),
-            date: RefCell::default(),
+            date: Rc::default(),
             draining: Rc::default(),
             reconfigured: Rc::default(),
             connections: TaskTracker::new(),
             shared,
         }
+    }
+
+    /// What is put into answers that pass, by a sidecar that calls itself so.
+    pub(crate) fn signature(&self, server: &'static str) -> Signature {
+        Signature::new(server, &self.date)
     }
 
     /// Whether a client's connection goes on after its current request has been read in full. One that

@@ -23,6 +23,7 @@ mod reports;
 mod request_id;
 mod scrape;
 mod split_mix;
+mod timeouts;
 mod totals;
 
 pub use access_log::{AccessLogEntry, AccessLogSender, AccessLogWriter};
@@ -48,3 +49,4 @@ pub use report::{
 pub use reports::{InForce, Reports};
 pub use request_id::{RequestId, RequestIds};
 pub use split_mix::SplitMix64;
+pub use timeouts::Timeout;

@@ -15,6 +15,7 @@ use crate::{
     edge::{Budget, EdgeCells, EdgeMetrics},
     handshakes::{Handshakes, RefusedCaller},
     labels::Edge,
+    timeouts::{Timeout, Timeouts},
 };
 
 /// How many series there may be. Beyond these, what is recorded is counted as lost.
@@ -43,6 +44,7 @@ pub struct Metrics {
     pub(crate) renewals_failed: Counter,
     pub(crate) configs_rejected: Counter,
     pub(crate) http2_floods: Counter,
+    pub(crate) timeouts: Timeouts,
     pub(crate) retries: Counter,
     pub(crate) overflows: Counter,
     pub(crate) ejections: Counter,
@@ -117,6 +119,11 @@ impl Metrics {
     /// Counts a connection that was closed because its client floods it with HTTP/2 frames or streams.
     pub fn http2_flood(&self) {
         self.http2_floods.add(1);
+    }
+
+    /// Counts a client that was cut off because it took too long.
+    pub fn timed_out(&self, timeout: Timeout) {
+        self.timeouts.count(timeout);
     }
 
     /// Counts a request that is sent to a server once more.

@@ -20,6 +20,7 @@ impl Metrics {
         totals.write_connections(out);
         totals.write_decisions(out);
         self.write_handshakes(out);
+        self.timeouts.write(out);
         self.write_numbers(totals.lost, out);
     }
 

@@ -19,6 +19,7 @@ use super::Scratch;
 use crate::{
     buffer::{Buffer, Buffers, SIZE},
     signal::Watch,
+    stall::STALLED,
     timer::Timer,
     worker::Worker,
 };
@@ -56,6 +57,8 @@ pub(crate) enum Next {
     Refused(Box<Scratch>, RequestError),
     /// It took too long to send a head.
     Late,
+    /// It has not sent another request for too long.
+    Idle,
     /// It has left, or is to leave.
     Closed,
     /// Its connection broke.
@@ -102,10 +105,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Next::Broken),
                 Poll::Pending if idle => {
-                    if draining.poll_changed(cx).is_pending() {
-                        ready!(self.timer.poll(cx, self.since + IDLE));
+                    if draining.poll_changed(cx).is_ready() {
+                        return Poll::Ready(Next::Closed);
                     }
-                    return Poll::Ready(Next::Closed);
+                    ready!(self.timer.poll(cx, self.since + IDLE));
+                    return Poll::Ready(Next::Idle);
                 }
                 Poll::Pending => {
                     ready!(self.timer.poll(cx, self.since + HEAD));
@@ -143,10 +147,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.since = now;
     }
 
-    /// Writes an answer of our own.
+    /// Writes an answer of our own, for which the client has [`STALLED`] to read what came before it.
+    ///
+    /// # Errors
+    /// When the connection is broken, or [`io::ErrorKind::TimedOut`].
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await?;
-        self.stream.flush().await
+        timeout(STALLED, async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await?
     }
 
     /// Gives everything back and lets go.

@@ -15,7 +15,10 @@ use palisade_http::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::upload::poll_write_some;
-use crate::buffer::{Buffer, Buffers, SIZE};
+use crate::{
+    buffer::{Buffer, Buffers, SIZE},
+    signature::Signature,
+};
 
 /// A response on its way down.
 #[derive(Debug)]
@@ -34,8 +37,13 @@ pub(crate) struct Download {
     promised: Persistence,
     grpc_status: Option<u8>,
     started: bool,
+    /// How much the client has taken.
+    taken: u64,
+    /// Whether something waits for the client to take it.
+    waits: bool,
     /// Fields that the head gets.
     added: Vec<(String, Vec<u8>)>,
+    signature: Signature,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +65,8 @@ enum Stage {
 pub(crate) enum DownloadError {
     /// The client takes no more, or has left.
     Client,
+    /// The client takes nothing for too long.
+    Stalled,
     /// The upstream's connection ended or broke before the head: no answer was given.
     NoResponse(Option<io::Error>),
     /// The head is not acceptable.
@@ -75,6 +85,7 @@ impl Download {
         mut head: ResponseHead,
         out: Vec<u8>,
         added: Vec<(String, Vec<u8>)>,
+        signature: Signature,
     ) -> Self {
         head.clear();
         Self {
@@ -89,7 +100,10 @@ impl Download {
             promised: Persistence::Close,
             grpc_status: None,
             started: false,
+            taken: 0,
+            waits: false,
             added,
+            signature,
         }
     }
 
@@ -131,6 +145,11 @@ impl Download {
         self.grpc_status
     }
 
+    /// How much the client has taken, if something waits for it.
+    pub(crate) fn waits_for_client(&self) -> Option<u64> {
+        self.waits.then_some(self.taken)
+    }
+
     /// The response's body as far as it has been read.
     pub(crate) fn body(&self) -> &BodyReader {
         &self.body
@@ -155,7 +174,9 @@ impl Download {
         C: AsyncWrite + Unpin,
     {
         loop {
+            self.waits = true;
             ready!(self.poll_write(cx, client)).map_err(|_| DownloadError::Client)?;
+            self.waits = self.stage == Stage::Flush;
             match self.stage {
                 Stage::Head => {
                     if !self.parse(begin)? {
@@ -184,7 +205,9 @@ impl Download {
         client: &mut C,
     ) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.out.get(self.written..).filter(|bytes| !bytes.is_empty()) {
-            self.written += ready!(poll_write_some(cx, client, bytes))?;
+            let count = ready!(poll_write_some(cx, client, bytes))?;
+            self.written += count;
+            self.taken += count as u64;
         }
         self.out.clear();
         self.written = 0;
@@ -193,6 +216,7 @@ impl Download {
             let count = ready!(poll_write_some(cx, client, bytes))?;
             self.received.consume(count);
             self.step.forward -= count;
+            self.taken += count as u64;
         }
         self.received.consume(std::mem::take(&mut self.step.discard));
         Poll::Ready(Ok(()))
@@ -206,6 +230,7 @@ impl Download {
         let received = self.received.bytes();
         let parsed = self.head.parse(received, self.asked, Limits::default());
         let Some(len) = parsed.map_err(DownloadError::Head)? else { return Ok(false) };
+        let date;
         let mut edits = Edits::new();
         if self.head.is_interim() {
             self.head.encode(received, &edits, &mut self.out);
@@ -214,6 +239,11 @@ impl Download {
             return Ok(true);
         }
         self.added.iter().for_each(|(name, value)| edits.append(name, value));
+        edits.set(Name::Server, self.signature.server.as_bytes());
+        if self.head.field(received, Name::Date).is_none() {
+            date = self.signature.date();
+            edits.append(Name::Date.as_str(), date.as_bytes());
+        }
         self.grpc_status =
             self.head.text(received, Name::GrpcStatus).and_then(|status| status.parse().ok());
         self.promised = begin(&self.head, self.grpc_status).ok_or(DownloadError::Declined)?;
@@ -287,7 +317,9 @@ impl Download {
             Poll::Ready(Err(error)) => Poll::Ready(Err(DownloadError::NoResponse(Some(error)))),
             Poll::Pending => {
                 // What was written must not wait for what is still to come.
+                self.waits = true;
                 ready!(Pin::new(client).poll_flush(cx)).map_err(|_| DownloadError::Client)?;
+                self.waits = false;
                 Poll::Pending
             }
         }
@@ -312,7 +344,7 @@ impl Download {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, task::Waker};
+    use std::{collections::VecDeque, rc::Rc, task::Waker};
 
     use palisade_http::Method;
     use tokio::io::ReadBuf;
@@ -335,10 +367,15 @@ mod tests {
         }
     }
 
+    fn signature() -> Signature {
+        Signature::new("envoy", &Rc::default())
+    }
+
     /// What the client gets of a response that arrives in these pieces.
     fn receive(pieces: &[&[u8]]) -> Result<(String, Download), DownloadError> {
         let asked = Asked { method: Method::GET, upgrade: false };
-        let mut download = Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new());
+        let mut download =
+            Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new(), signature());
         let mut upstream = Pieces(pieces.iter().copied().filter(|p| !p.is_empty()).collect());
         let (mut client, buffers) = (Vec::new(), Buffers::default());
         let mut cx = Context::from_waker(Waker::noop());
@@ -351,9 +388,10 @@ mod tests {
 
     #[test]
     fn where_the_network_cuts_a_response_does_not_matter() {
-        let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+        let whole = "HTTP/1.1 100 Continue\r\n\r\n\
+            HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\nserver: envoy\r\n\r\n\
             5\r\nhello\r\n6\r\n world\r\n0\r\ngrpc-status: 0\r\n\r\n";
-        let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        let sized = "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\nserver: envoy\r\n\r\nhello";
         for response in [whole, sized] {
             for cut in 0..=response.len() {
                 let (first, second) = response.as_bytes().split_at(cut);
@@ -381,7 +419,8 @@ mod tests {
     #[test]
     fn a_declined_response_leaves_nothing_behind() {
         let asked = Asked { method: Method::GET, upgrade: false };
-        let mut download = Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new());
+        let mut download =
+            Download::new(asked, ResponseHead::default(), Vec::new(), Vec::new(), signature());
         let (mut client, buffers) = (Vec::new(), Buffers::default());
         let mut cx = Context::from_waker(Waker::noop());
         let mut take_200 = |head: &ResponseHead, grpc| {
@@ -394,7 +433,7 @@ mod tests {
         let declined = download.poll(&mut cx, &mut first, &mut client, &mut take_200, &buffers);
         assert!(matches!(declined, Poll::Ready(Err(DownloadError::Declined))), "{declined:?}");
         download.rewind();
-        let good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        let good = "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\nserver: envoy\r\n\r\nok";
         let mut second = Pieces([good.as_bytes()].into());
         let taken = download.poll(&mut cx, &mut second, &mut client, &mut take_200, &buffers);
         assert!(matches!(taken, Poll::Ready(Ok(()))), "{taken:?}");

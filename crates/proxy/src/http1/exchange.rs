@@ -22,6 +22,7 @@ use super::{
 use crate::{
     attempts::Begun,
     buffer::{Buffer, Buffers},
+    stall::Stall,
 };
 
 /// How long the answer to a client that has closed its sending half may stay silent: it may as well be
@@ -34,6 +35,7 @@ pub(crate) struct Exchange {
     pub(crate) upload: Upload,
     pub(crate) download: Download,
     broken: bool,
+    stall: Stall,
 }
 
 /// Why an exchange did not complete.
@@ -48,7 +50,7 @@ pub(crate) enum ExchangeError {
 impl Exchange {
     /// An exchange that has not begun.
     pub(crate) fn new(upload: Upload, download: Download) -> Self {
-        Self { upload, download, broken: false }
+        Self { upload, download, broken: false, stall: Stall::default() }
     }
 
     /// Whether it can be tried again on another connection: nothing came back on this one, the whole
@@ -71,6 +73,21 @@ impl Exchange {
         self.broken = false;
     }
 
+    /// Ready when the client has left, or says that it will say no more, before anything of its request was sent. It
+    /// is not noticed behind a request whose rest has to wait.
+    pub(crate) fn poll_left<C: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut C,
+        received: &Buffer,
+        buffers: &Buffers,
+    ) -> Poll<()> {
+        match ready!(self.upload.poll_ahead(cx, client, received, buffers)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
+
     /// Runs to the end of the response. What the client sends beyond its request is left in
     /// `received`, or is still unread. `begin` says what the client is told about its connection when the response
     /// begins, or that another response is asked for instead.
@@ -86,7 +103,7 @@ impl Exchange {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let (upload, download, broken) = (&mut self.upload, &mut self.download, &mut self.broken);
+        let Self { upload, download, broken, stall } = self;
         let mut patience = Patience::default();
         poll_fn(|cx| {
             if !upload.is_sent() && !*broken {
@@ -108,8 +125,13 @@ impl Exchange {
             };
             match download.poll(cx, upstream, client, &mut begin, buffers) {
                 Poll::Ready(done) => return Poll::Ready(done.map_err(ExchangeError::Download)),
-                Poll::Pending if upload.is_sent() => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            if stall.poll(cx, download.waits_for_client()).is_ready() {
+                return Poll::Ready(Err(ExchangeError::Download(DownloadError::Stalled)));
+            }
+            if !upload.is_sent() {
+                return Poll::Pending;
             }
             // What the client sends ahead waits for its turn; that it is gone is worth knowing.
             patience.poll(cx, |cx| upload.poll_ahead(cx, client, received, buffers))

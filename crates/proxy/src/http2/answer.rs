@@ -1,8 +1,6 @@
 //! Answers that the sidecar gives itself, on a stream: the same as in HTTP/1.1, without what HTTP/2 has no
 //! need of.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -11,6 +9,7 @@ use palisade_http::{Limits, Name, Persistence, RequestHead, ResponseHead};
 use crate::{
     answer::{Answer, Circumstances},
     forward::{After, Ended},
+    signature::now,
     worker::Worker,
 };
 
@@ -22,8 +21,13 @@ pub(super) fn answer(
     answer: &Answer,
     server: &'static str,
 ) -> Ended {
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let to = Circumstances { head, received, server, persistence: Persistence::KeepAlive, second };
+    let to = Circumstances {
+        head,
+        received,
+        server,
+        persistence: Persistence::KeepAlive,
+        second: now(),
+    };
     let mut text = Vec::with_capacity(512);
     let written = answer.encode(&to, &mut worker.date.borrow_mut(), &mut text);
     let mut reply = ResponseHead::default();

@@ -8,10 +8,9 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 use http::Response;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::{
-    STALLED,
     body::Body,
     fields,
     messages::Messages,
@@ -20,6 +19,8 @@ use super::{
 use crate::{
     attempts::{Begun, Towards},
     inbound::guard::Revoked,
+    signature::Signature,
+    stall::Stall,
 };
 
 /// An exchange on its way.
@@ -32,8 +33,9 @@ pub(super) struct Exchange<'a> {
     refused: bool,
     stage: Stage,
     added: &'a [(String, Vec<u8>)],
+    signature: Signature,
     messages: Option<Messages>,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
     /// HTTP status of the response; 0 before it.
     pub(super) status: u16,
     /// When the response began.
@@ -82,7 +84,7 @@ impl<'a> Exchange<'a> {
         respond: &'a mut SendResponse<Bytes>,
         towards: &'a Towards<'a>,
         (response, up): (ResponseFuture, SendStream<Bytes>),
-        added: &'a [(String, Vec<u8>)],
+        (added, signature): (&'a [(String, Vec<u8>)], Signature),
         messages: Option<Messages>,
     ) -> Self {
         let upload = body.map(|body| Pump::new(body, up, messages));
@@ -93,8 +95,9 @@ impl<'a> Exchange<'a> {
             refused: false,
             stage: Stage::Head(response),
             added,
+            signature,
             messages,
-            stalled: None,
+            stall: Stall::default(),
             status: 0,
             answered: None,
             grpc_status: None,
@@ -190,6 +193,7 @@ impl<'a> Exchange<'a> {
         self.status = begun.status;
         self.answered = Some(Instant::now());
         fields::add(&mut parts.headers, self.added);
+        fields::sign(&mut parts.headers, &self.signature);
         let ends = body.is_end_stream();
         let response = Response::from_parts(parts, ());
         let down = self.respond.send_response(response, ends).map_err(|_| Failure::Client)?;
@@ -203,7 +207,6 @@ impl<'a> Exchange<'a> {
 
     fn poll_download(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let Stage::Body(download) = &mut self.stage else { return Poll::Ready(Ok(())) };
-        let before = download.payload;
         match download.poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(Broken::To)) => Poll::Ready(Err(Failure::Client)),
@@ -213,16 +216,9 @@ impl<'a> Exchange<'a> {
                 download.reset(reason.unwrap_or(Reason::INTERNAL_ERROR));
                 Poll::Ready(Err(Failure::Body))
             }
-            Poll::Pending if !download.is_blocked() => {
-                self.stalled = None;
-                Poll::Pending
-            }
             Poll::Pending => {
-                if download.payload > before {
-                    self.stalled = None;
-                }
-                let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
-                ready!(timer.as_mut().poll(cx));
+                let taken = download.is_blocked().then_some(download.payload);
+                ready!(self.stall.poll(cx, taken));
                 download.reset(Reason::CANCEL);
                 Poll::Ready(Err(Failure::Stalled))
             }

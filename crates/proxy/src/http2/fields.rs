@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request,
+    header::{DATE, SERVER},
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 use palisade_http::{
@@ -10,7 +11,7 @@ use palisade_http::{
 };
 use smallvec::SmallVec;
 
-use crate::answer::Answer;
+use crate::{answer::Answer, signature::Signature};
 
 /// Changes the fields of a request as they are passed on.
 pub(super) fn edit(
@@ -96,6 +97,14 @@ pub(super) fn add(fields: &mut HeaderMap, added: &[(String, Vec<u8>)]) {
         if let Ok(name) = name_of(name) {
             fields.append(name, value_of(value));
         }
+    }
+}
+
+/// Signs a response.
+pub(super) fn sign(fields: &mut HeaderMap, signature: &Signature) {
+    fields.insert(SERVER, HeaderValue::from_static(signature.server));
+    if !fields.contains_key(DATE) {
+        fields.insert(DATE, value_of(signature.date().as_bytes()));
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::Request;
 use palisade_http::{Edits, RequestHead, ResponseError};
-use palisade_telemetry::ResponseFlags;
+use palisade_telemetry::{ResponseFlags, Timeout};
 use tracing::{debug, warn};
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     answer::Answer,
     attempts::{Towards, Trouble},
-    forward::{After, BROKEN_RESPONSE, Ended, VIA_UPSTREAM, gone},
+    forward::{After, BROKEN_RESPONSE, Ended, STALLED_READER, VIA_UPSTREAM, gone},
     inbound::guard::{Guard, Revoked, unless_revoked},
     upstream::{ConnectError, Dial},
     worker::Worker,
@@ -142,12 +142,14 @@ async fn attempt(
         Some(Ok(sent)) => sent,
     };
     let messages = passing.request.0.is_grpc(passing.request.1).then(Messages::default);
-    let added = passing.added;
+    let added = (passing.added, passing.worker.signature(passing.server));
     let mut exchange = Exchange::new(body.take(), respond, towards, streams, added, messages);
     let work = pin!(poll_fn(|cx| exchange.poll(cx)));
     let failure = unless_revoked(guard, passing.request, work).await.err();
-    if let Some(Failure::Revoked(revoked)) = &failure {
-        exchange.revoke(revoked);
+    match &failure {
+        Some(Failure::Revoked(revoked)) => exchange.revoke(revoked),
+        Some(Failure::Stalled) => passing.worker.shared.metrics.timed_out(Timeout::Reader),
+        _ => {}
     }
     let ended = Ended {
         grpc_status: exchange.grpc_status(),
@@ -264,7 +266,7 @@ fn fail(failure: Failure, ended: Ended) -> Attempt {
         }
         Failure::Stalled => {
             let flags = ResponseFlags::STREAM_IDLE_TIMEOUT;
-            (cut(ended, flags, "stream_idle_timeout"), None, Trouble::Final)
+            (cut(ended, flags, STALLED_READER), None, Trouble::Final)
         }
     };
     Attempt { ended, told, trouble }

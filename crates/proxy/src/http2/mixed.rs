@@ -26,7 +26,8 @@ pub(super) async fn forward(
 ) -> Ended {
     let Passing { worker, request: (head, text), server, added, .. } = passing;
     let asked = Asked { upgrade: false, ..head.asked() };
-    let download = Download::new(asked, ResponseHead::default(), Vec::new(), added.to_vec());
+    let (response, signature) = (ResponseHead::default(), worker.signature(server));
+    let download = Download::new(asked, response, Vec::new(), added.to_vec(), signature);
     let (mut exchange, mut down) = (Exchange::new(upload, download), Down::new(ways, head));
     let mut answered = None;
     let mut begin = |_: &ResponseHead| {
@@ -55,11 +56,11 @@ pub(super) async fn forward(
             }
         }
         Err(failure) => {
-            let revoked = matches!(failure, Failure::Revoked(_));
+            let by_us = matches!(failure, Failure::Revoked(_)) || failure.is_stall();
             match blame(failure, &download) {
                 Ok(with) => answer(worker, down.respond(), (head, text), &with, server),
                 Err(ended) => {
-                    down.reset(if revoked { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
+                    down.reset(if by_us { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
                     *ended
                 }
             }

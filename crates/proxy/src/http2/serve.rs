@@ -14,6 +14,7 @@ use h2::{
     server::{Builder, Connection},
 };
 use palisade_http::Limits;
+use palisade_telemetry::Timeout;
 use palisade_tls::Generation;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
@@ -62,7 +63,10 @@ pub(crate) async fn serve(worker: &Worker, client: Client<Stream>, service: &imp
     let mut connection = match timeout(BEGIN, beginning).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return debug!(?source, %error, "no HTTP/2 came of it"),
-        Err(_) => return debug!(?source, "a client did not begin in time"),
+        Err(_) => {
+            worker.shared.metrics.timed_out(Timeout::Head);
+            return debug!(?source, "a client did not begin in time");
+        }
     };
     let mut streams = FuturesUnordered::new();
     let mut life = Life::new(worker, under);
@@ -204,6 +208,9 @@ impl<'a> Life<'a> {
             return Poll::Pending;
         }
         self.since = Instant::now();
+        if !self.leaving {
+            self.worker.shared.metrics.timed_out(Timeout::Idle);
+        }
         if std::mem::replace(&mut self.leaving, true) {
             self.end = Some(End::Closed);
             cx.waker().wake_by_ref();

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::support::{DEADLINE, Pair, Server, application, echo, until};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 async fn pair() -> Pair {
     Pair::new(&Server::default(), "HTTP", application(echo).await)
@@ -99,6 +99,31 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     let counted = || pair.client.metrics().contains("palisade_http2_floods_total 1");
     until("the flood is counted", counted).await;
     still_serves(&pair).await;
+}
+
+#[tokio::test]
+async fn one_stream_more_than_there_may_be_is_refused() {
+    let silent = application(|stream| async move {
+        let held = stream;
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let pair = Pair::new(&Server::default(), "HTTP", silent.await);
+    let mut stream = pair.connect().await;
+    stream.write_all(PREFACE).await.unwrap();
+    let heads: Vec<u8> = (0..=1024).flat_map(|it| frame(1, 5, it * 2 + 1, &get())).collect();
+    stream.write_all(&heads).await.unwrap();
+    let mut read = Vec::new();
+    let refusal = async {
+        loop {
+            let reset = frames(&read).into_iter().find(|(kind, _)| *kind == 3);
+            if let Some((_, code)) = reset {
+                return code.to_vec();
+            }
+            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "it goes on");
+        }
+    };
+    assert_eq!(timeout(DEADLINE, refusal).await.unwrap(), [0, 0, 0, 7], "REFUSED_STREAM");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn what_a_policy_allows_is_served_and_all_else_is_denied() {
         assert_eq!(answer.status(), status, "{request}{answer:?}");
         if status == 403 {
             assert_eq!(answer.body, "RBAC: access denied");
-            assert_eq!(field(&answer.head, "server"), Some("istio-envoy"));
+            assert_eq!(field(&answer.head, "server"), Some("envoy"));
             assert_eq!(field(&answer.head, "connection"), None);
         }
     }

@@ -144,7 +144,7 @@ async fn what_a_policy_allows_is_served_and_all_else_is_denied() {
         if status == 403 {
             assert_eq!(got.body, "RBAC: access denied");
             assert_eq!(got.fields["content-length"], "19");
-            assert_eq!(got.fields["server"], "istio-envoy");
+            assert_eq!(got.fields["server"], "envoy");
         }
     }
     let grpc = request("POST", "/a.B/C").header("content-type", "application/grpc+proto");

@@ -239,6 +239,38 @@ async fn one_request_more_than_a_limit_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn who_leaves_while_it_waits_makes_room_for_another() {
+    let (permits, under_way) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let endpoint = waiting(&permits, &under_way).await;
+    let traffic = Traffic { max_connections: Some(1), max_pending: Some(1), ..Traffic::default() };
+    let client = client("HTTP", &[endpoint], traffic);
+    let mut first = sent(&client).await;
+    until("the first is under way", || under_way.load(Relaxed) == 1).await;
+    let left = |count: u64| {
+        let end = format!(" {count}");
+        let metrics = client.metrics();
+        let mut lines = metrics.lines();
+        lines.any(|it| it.contains("response_flags=\"DC\"") && it.ends_with(&end))
+    };
+    drop(sent(&client).await);
+    until("the one that has left is noticed", || left(1)).await;
+    let (mut sender, connection) =
+        client::handshake(TcpStream::connect(client.outbound).await.unwrap()).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let request = Request::builder().uri("http://backend/").body(()).unwrap();
+    let (response, mut stream) = sender.send_request(request, true).unwrap();
+    stream.send_reset(Reason::CANCEL);
+    until("so is the one that has reset its stream", || left(2)).await;
+    drop(response);
+    let mut last = sent(&client).await;
+    permits.add_permits(2);
+    for stream in [&mut first, &mut last] {
+        assert_eq!(answer(stream).await.unwrap().status(), 200);
+    }
+    assert_eq!(under_way.load(Relaxed), 2, "nobody else was served");
+}
+
+#[tokio::test]
 async fn a_connection_serves_as_many_requests_as_it_may() {
     let server = Server::default();
     let traffic = Traffic { max_requests_per_connection: Some(2), ..Traffic::default() };

@@ -139,7 +139,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> String {
             Err(error) => return error.to_string(),
         }
         let text = String::from_utf8_lossy(&answer);
-        if text.ends_with(SERVED) {
+        if text.ends_with(BODY) {
             return "served".to_owned();
         }
         if let Some(status) = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3))
@@ -158,6 +158,8 @@ enum Seen {
     Tls,
 }
 
+/// The end of what is served; sidecars add fields before it.
+const BODY: &str = "\r\n\r\nserved";
 const SERVED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nserved";
 
 /// An application that notes what it was shown, and answers in any case.
