@@ -67,7 +67,9 @@ impl Changes {
                 drop(input.splice(start..start, token.iter().copied()));
             }
             4 if start < input.len() => input[start] ^= 1 << self.below(8),
-            _ if start < input.len() => input[start] = self.next() as u8,
+            _ if start < input.len() => {
+                input[start] = u8::try_from(self.below(256)).unwrap_or_default();
+            }
             _ => {}
         }
     }
@@ -84,7 +86,7 @@ impl Changes {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).unwrap_or_default()
     }
 
     fn next(&mut self) -> u64 {
