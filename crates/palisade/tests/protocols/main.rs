@@ -1,5 +1,7 @@
 //! Real peers of HTTP/2 through the sidecars of a mesh: gRPC of Google's own implementation, nghttp2's server and
-//! curl, each allowed and denied, and what the access log and the metrics say about it.
+//! curl, each allowed and denied, and what the access log and the metrics say about it. And a siege.
+
+mod siege;
 
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ fn grpc_and_http2_are_carried_and_judged() {
     http2_by_curl(&mesh);
     versions_are_translated(&mesh);
     it_is_counted_and_logged(&mesh);
+    siege::is_withstood(&mesh);
 }
 
 fn http2_by_curl(mesh: &Mesh) {
