@@ -15,6 +15,7 @@ pub(crate) fn of(kind: Kind) -> ApiResource {
         Kind::RequestAuthentication => (SECURITY, "v1", "requestauthentications"),
         Kind::DestinationRule => (NETWORKING, "v1", "destinationrules"),
         Kind::ServiceEntry => (NETWORKING, "v1", "serviceentries"),
+        Kind::Telemetry => ("telemetry.istio.io", "v1", "telemetries"),
     };
     resource(group, version, kind.as_str(), plural)
 }

@@ -168,7 +168,7 @@ fn validator(namespace: &str, root_pem: &str) -> Value {
             "name": name,
             "clientConfig": client_config(namespace, root_pem, "/validate"),
             "rules": [{
-                "apiGroups": ["security.istio.io", "networking.istio.io"],
+                "apiGroups": ["security.istio.io", "networking.istio.io", "telemetry.istio.io"],
                 "apiVersions": ["*"],
                 "operations": operations,
                 "resources": ["*"],

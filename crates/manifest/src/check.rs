@@ -21,11 +21,13 @@ mod request;
 mod service;
 mod service_entry;
 mod source;
+mod telemetry;
 mod volume;
 mod webhook;
 mod workload;
 
 pub use request::is_reserved_header;
+pub(crate) use telemetry::custom_tags;
 
 use crate::{
     place::{Place, Report},
@@ -60,6 +62,7 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
         ("RequestAuthentication", Some(spec)) => request::policy(spec, report),
         ("Service", Some(spec)) => service::service(spec, report),
         ("ServiceEntry", Some(spec)) => service_entry::entry(spec, report),
+        ("Telemetry", Some(spec)) => telemetry::telemetry(spec, report),
         (
             "CustomResourceDefinition"
             | "Deployment"

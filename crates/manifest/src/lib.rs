@@ -24,6 +24,7 @@ mod service_entry;
 mod structure;
 mod study;
 mod suggest;
+mod telemetry;
 mod tree;
 mod typed;
 mod value;
@@ -57,5 +58,9 @@ pub use service_entry::{
 };
 pub use study::{Study, Workload, study};
 pub use suggest::{did_you_mean, edit_distance};
+pub use telemetry::{
+    TagLiteral, TagValue, Telemetry, TelemetrySpec, TracingMatch, TracingProviderRef, TracingRule,
+    WorkloadMode,
+};
 pub use tree::{Content, Document, Entry, Node};
 pub use typed::Typed;

@@ -5,6 +5,7 @@
 //! use a configuration that has errors.
 
 mod providers;
+mod tracing;
 
 use palisade_types::{Diagnostic, Mesh, OutboundTrafficPolicy, PathNormalization, TrustDomain};
 
@@ -75,6 +76,7 @@ fn take(root: &Place<'_>, mesh: &mut Mesh, report: &mut Report) {
         mesh.access_log_file = file;
     }
     mesh.extension_providers = providers::take(root, report);
+    mesh.tracing = tracing::take(root, report);
 }
 
 fn trust_domain(place: &Place<'_>, report: &mut Report) -> Option<TrustDomain> {

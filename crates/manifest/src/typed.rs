@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service, ServiceEntry, schema::Kind,
+    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry, schema::Kind,
 };
 
 /// An object as the type that the mesh reads.
@@ -21,6 +21,7 @@ pub enum Typed {
     RequestAuthentication(Box<RequestAuthentication>),
     Service(Box<Service>),
     ServiceEntry(Box<ServiceEntry>),
+    Telemetry(Box<Telemetry>),
     /// A kind that the mesh reads nothing but the metadata of.
     Other(Box<ObjectMeta>),
 }
@@ -43,6 +44,7 @@ impl Typed {
             "RequestAuthentication" => Self::RequestAuthentication(boxed(value)?),
             "Service" => Self::Service(boxed(value)?),
             "ServiceEntry" => Self::ServiceEntry(boxed(value)?),
+            "Telemetry" => Self::Telemetry(boxed(value)?),
             _ => Self::Other(boxed(value.get("metadata").cloned().unwrap_or_default())?),
         })
     }
@@ -60,6 +62,7 @@ impl Typed {
             Self::RequestAuthentication(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::ServiceEntry(object) => &object.metadata,
+            Self::Telemetry(object) => &object.metadata,
             Self::Other(metadata) => metadata,
         }
     }

@@ -8,6 +8,7 @@ mod objects;
 mod providers;
 mod proxy_config;
 mod snapshot;
+mod tracing;
 mod traffic;
 mod world;
 
@@ -20,5 +21,6 @@ pub use proxy_config::{
     OutboundPort, Peer, ProxyConfig, ServiceRef, Trust, Upstream, Workload,
 };
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
+pub use tracing::{Tracing, TracingSpec};
 pub use traffic::{Balance, Outliers, Traffic};
 pub use world::{Arrival, Call, Request, World};

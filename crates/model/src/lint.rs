@@ -9,6 +9,7 @@ mod place;
 mod provider;
 mod request;
 mod shape;
+mod telemetry;
 mod together;
 mod workload;
 
@@ -45,6 +46,7 @@ pub fn lint(studies: &[&Study], world: &World) -> Vec<Finding> {
     place::peer_authentications(&mut lint);
     place::request_authentications(&mut lint);
     destination::check(&mut lint);
+    telemetry::check(&mut lint);
     workload::check(&mut lint);
     let mut findings = lint.findings;
     findings.sort_by_key(|found| {

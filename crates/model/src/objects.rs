@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, PeerAuthentication, Pod,
-    RequestAuthentication, Service, ServiceEntry,
+    RequestAuthentication, Service, ServiceEntry, Telemetry,
 };
 use palisade_types::Mesh;
 
@@ -39,6 +39,7 @@ pub struct Objects {
     pub(crate) request_authentications: Store<RequestAuthentication>,
     pub(crate) destination_rules: Store<DestinationRule>,
     pub(crate) service_entries: Store<ServiceEntry>,
+    pub(crate) telemetries: Store<Telemetry>,
     /// Keys of token issuers that were fetched.
     pub(crate) keys: BTreeMap<KeySource, String>,
     pub(crate) trust: Option<Trust>,
@@ -58,6 +59,7 @@ impl Objects {
             Object::RequestAuthentication(it) => self.request_authentications.apply(at, *it),
             Object::DestinationRule(it) => self.destination_rules.apply(at, *it),
             Object::ServiceEntry(it) => self.service_entries.apply(at, *it),
+            Object::Telemetry(it) => self.telemetries.apply(at, *it),
         }
     }
 
@@ -73,6 +75,7 @@ impl Objects {
             Kind::RequestAuthentication => self.request_authentications.refuse(at, refusal),
             Kind::DestinationRule => self.destination_rules.refuse(at, refusal),
             Kind::ServiceEntry => self.service_entries.refuse(at, refusal),
+            Kind::Telemetry => self.telemetries.refuse(at, refusal),
         }
     }
 
@@ -88,6 +91,7 @@ impl Objects {
             Kind::RequestAuthentication => self.request_authentications.delete(at),
             Kind::DestinationRule => self.destination_rules.delete(at),
             Kind::ServiceEntry => self.service_entries.delete(at),
+            Kind::Telemetry => self.telemetries.delete(at),
         }
     }
 

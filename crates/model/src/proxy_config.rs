@@ -8,7 +8,7 @@ use palisade_manifest::{AuthorizationPolicy, RequestAuthentication};
 use palisade_types::{Mesh, MtlsMode, Protocol, SpiffeId};
 use serde::{Deserialize, Serialize};
 
-use crate::Traffic;
+use crate::{Tracing, Traffic};
 
 /// The configuration of one workload's sidecar at one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct ProxyConfig {
     /// Pods by address, to name the callers in telemetry. Never used for authorization.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// Spans of its workload's requests; none: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
 }
 
 /// The roots of the mesh, of which there are several while one takes the place of another.

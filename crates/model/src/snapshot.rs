@@ -10,6 +10,7 @@ mod inbound;
 mod outbound;
 mod selection;
 mod services;
+mod tracing;
 mod workload;
 
 use std::{
@@ -23,11 +24,12 @@ use palisade_types::{Mesh, WorkloadRef};
 pub(crate) use destination::{ClientPolicies, is_about};
 pub use services::port_protocol;
 pub(crate) use services::{service_host, service_ref, target_port};
+pub(crate) use tracing::find as tracing_provider;
 pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
-use self::{entries::Entries, outbound::Destinations, services::Registry};
-use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Trust, Workload, providers};
+use self::{entries::Entries, outbound::Destinations, services::Registry, tracing::Telemetries};
+use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Tracing, Trust, Workload, providers};
 
 /// The mesh at one generation.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ struct Part {
     workload: Arc<Workload>,
     inbound: Arc<Inbound>,
     outbound: Arc<Outbound>,
+    tracing: Option<Tracing>,
     /// Whether the sidecar should be running by now.
     settled: bool,
     /// Whether the sidecar is one of ours.
@@ -61,6 +64,7 @@ impl Snapshot {
         let modes = selection::Modes::new(objects, &mesh);
         let policies = ClientPolicies::new(objects, &mesh);
         let entries = Entries::new(objects);
+        let telemetries = Telemetries::new(objects, &mesh);
         let destinations = Destinations::new(&registry, &modes, &mesh);
         let mut outbound = BTreeMap::new();
         let workloads = pods
@@ -77,6 +81,7 @@ impl Snapshot {
                     workload: Arc::new(workload::workload(pod, &mesh)?),
                     inbound: Arc::new(inbound::inbound(pod, objects, &mesh, &modes, &registry)),
                     outbound: Arc::clone(outbound),
+                    tracing: telemetries.tracing(pod),
                     settled: workload::is_settled(pod),
                     ours: workload::has_our_sidecar(pod),
                 };
@@ -146,6 +151,7 @@ impl Snapshot {
             inbound: part.inbound.as_ref().clone(),
             outbound: part.outbound.as_ref().clone(),
             peers: self.peers.as_ref().clone(),
+            tracing: part.tracing.clone(),
         })
     }
 
@@ -169,6 +175,7 @@ pub fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<WorkloadRef> {
             && old.workloads.get(at).is_some_and(|before| {
                 before.workload == part.workload
                     && before.inbound == part.inbound
+                    && before.tracing == part.tracing
                     && *outbound
                         .entry((Arc::as_ptr(&before.outbound), Arc::as_ptr(&part.outbound)))
                         .or_insert_with(|| before.outbound == part.outbound)

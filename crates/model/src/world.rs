@@ -197,6 +197,7 @@ fn known(typed: &Typed) -> Option<Object> {
         Typed::AuthorizationPolicy(it) => Object::AuthorizationPolicy(it),
         Typed::DestinationRule(it) => Object::DestinationRule(it),
         Typed::ServiceEntry(it) => Object::ServiceEntry(it),
+        Typed::Telemetry(it) => Object::Telemetry(it),
         Typed::EndpointSlice(it) => Object::EndpointSlice(it),
         Typed::Namespace(it) => return Some(Object::Namespace(it)),
         Typed::PeerAuthentication(it) => Object::PeerAuthentication(it),

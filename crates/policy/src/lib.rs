@@ -24,6 +24,6 @@ pub use decision::{Decision, Reason, RuleName, Shadow, Verdict};
 pub use mtls::EffectiveMtls;
 pub use palisade_jwt::KeySet;
 pub use policy_ref::PolicyRef;
-pub use scope::Scope;
+pub use scope::{Scope, selects_labels};
 pub use token::{AcceptedToken, TokenRules, TokenVerdict, token_refusal};
 pub use words::words;

@@ -61,10 +61,8 @@ impl Scope<'_> {
 }
 
 /// Whether every label of a selector is on a workload, with that value.
-pub(crate) fn selects_labels(
-    selector: &WorkloadSelector,
-    labels: &BTreeMap<String, String>,
-) -> bool {
+#[must_use]
+pub fn selects_labels(selector: &WorkloadSelector, labels: &BTreeMap<String, String>) -> bool {
     selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 

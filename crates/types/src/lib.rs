@@ -10,6 +10,7 @@ mod mesh;
 mod path_template;
 mod pattern;
 mod provider;
+mod tracing;
 mod workload;
 
 pub use diagnostic::{Diagnostic, Label, Severity, Span};
@@ -21,5 +22,9 @@ pub use pattern::StringPattern;
 pub use provider::{
     BodyForm, BodySeen, ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol,
     takes_field,
+};
+pub use tracing::{
+    CustomTag, ExportProtocol, MeshTracing, Sampling, TagSource, TracingProvider,
+    TracingServiceName,
 };
 pub use workload::WorkloadRef;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExtensionProvider, TrustDomain};
+use crate::{ExtensionProvider, MeshTracing, TrustDomain};
 
 /// Settings that every workload of the mesh shares.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Mesh {
     /// External authorizers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension_providers: Vec<ExtensionProvider>,
+    /// Tracing.
+    #[serde(default, skip_serializing_if = "MeshTracing::is_default")]
+    pub tracing: MeshTracing,
 }
 
 impl Default for Mesh {
@@ -41,6 +44,7 @@ impl Default for Mesh {
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             access_log_file: String::new(),
             extension_providers: Vec::new(),
+            tracing: MeshTracing::default(),
         }
     }
 }

@@ -206,6 +206,7 @@ pub(crate) fn is_mesh_config(kind: &str) -> bool {
             | "RequestAuthentication"
             | "DestinationRule"
             | "ServiceEntry"
+            | "Telemetry"
     )
 }
 

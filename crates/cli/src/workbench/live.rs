@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{Source, yaml::yaml};
 use crate::{CliError, Mesh, error::During};
 
-/// Kinds that say who may call whom; ConfigMaps only for the mesh's settings.
-const KINDS: [&str; 10] = [
+/// Kinds that say who may call whom and what is told of it; ConfigMaps only for the mesh's settings.
+const KINDS: [&str; 11] = [
     "Namespace",
     "Service",
     "ServiceAccount",
@@ -22,6 +22,7 @@ const KINDS: [&str; 10] = [
     "RequestAuthentication",
     "DestinationRule",
     "ServiceEntry",
+    "Telemetry",
     "ConfigMap",
 ];
 

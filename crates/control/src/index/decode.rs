@@ -37,6 +37,7 @@ pub(super) fn object(kind: Kind, mut stored: Value) -> Result<Object, Refusal> {
         Typed::RequestAuthentication(it) => Ok(Object::RequestAuthentication(it)),
         Typed::DestinationRule(it) => Ok(Object::DestinationRule(it)),
         Typed::ServiceEntry(it) => Ok(Object::ServiceEntry(it)),
+        Typed::Telemetry(it) => Ok(Object::Telemetry(it)),
         Typed::Other(_) => Err(refused(format!("the kind {kind} is not read"))),
     }
 }
@@ -67,7 +68,8 @@ fn is_istio(kind: Kind) -> bool {
         | Kind::AuthorizationPolicy
         | Kind::RequestAuthentication
         | Kind::DestinationRule
-        | Kind::ServiceEntry => true,
+        | Kind::ServiceEntry
+        | Kind::Telemetry => true,
         Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Pod => false,
     }
 }

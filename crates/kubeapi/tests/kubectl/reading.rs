@@ -199,6 +199,7 @@ fn kubectl_knows_the_kinds() {
     authorizationpolicies             ap       security.istio.io/v1              true    AuthorizationPolicy
     peerauthentications               pa       security.istio.io/v1              true    PeerAuthentication
     requestauthentications            ra       security.istio.io/v1              true    RequestAuthentication
+    telemetries                       telemetry  telemetry.istio.io/v1           true    Telemetry
     ");
     insta::assert_snapshot!(server.ok(&["explain", "peerauthentication.spec.mtls.mode"]), @r"
     GROUP:      security.istio.io

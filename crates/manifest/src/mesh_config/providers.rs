@@ -1,6 +1,10 @@
-//! `extensionProviders`: the external authorizers among them. The others are telemetry, which is fixed.
+//! `extensionProviders`: the external authorizers among them, and what all providers have in common.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use palisade_types::{
     BodyForm, BodySeen, ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol,
@@ -14,29 +18,34 @@ use crate::{
 
 /// The authorizers that are sound; what is wrong with the others goes to `report`.
 pub(super) fn take(root: &Place<'_>, report: &mut Report) -> Vec<ExtensionProvider> {
-    let mut all: Vec<ExtensionProvider> = Vec::new();
-    for entry in root.list("extensionProviders") {
-        let Some(provider) = provider(&entry, report) else { continue };
-        if all.iter().any(|other| other.name == provider.name) {
-            let message = format!("`{}` is the name of two providers", provider.name);
+    let mut names = BTreeSet::new();
+    for entry in root.list("extensionProviders").filter(is_read) {
+        let name = entry.text("name");
+        if !names.insert(name) {
+            let message = format!("`{name}` is the name of two providers");
             report.error(codes::DUPLICATE, &entry, message);
-        } else {
-            all.push(provider);
         }
     }
-    all
+    root.list("extensionProviders").filter_map(|entry| provider(&entry, report)).collect()
 }
 
-fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider> {
-    let (settings, protocol) =
-        match (entry.get("envoyExtAuthzHttp"), entry.get("envoyExtAuthzGrpc")) {
-            (Some(http), _) => {
-                let protocol = ProviderProtocol::Http(Box::new(http_provider(&http, report)));
-                (http, protocol)
-            }
-            (None, Some(grpc)) => (grpc, ProviderProtocol::Grpc),
-            (None, None) => return None,
-        };
+/// Whether a provider is one of those that are acted on.
+fn is_read(entry: &Place<'_>) -> bool {
+    ["envoyExtAuthzHttp", "envoyExtAuthzGrpc", "opentelemetry"]
+        .iter()
+        .any(|kind| entry.get(kind).is_some())
+}
+
+/// A provider's name, and where it is.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) service: String,
+    pub(super) port: u16,
+}
+
+/// Reads what every provider has, from its entry and the settings in it.
+pub(super) fn named(entry: &Place<'_>, settings: &Place<'_>, report: &mut Report) -> Named {
     let name = entry.text("name").to_owned();
     if !is_label(&name) {
         let message = format!("`{name}` is no name of a provider");
@@ -49,12 +58,26 @@ fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider>
     };
     if service.is_empty() || service.contains(['*', '/', ' ']) {
         let message = "`service` is no host: write `NAME.NAMESPACE.svc.cluster.local`";
-        report.error(codes::FORM, &settings, message);
+        report.error(codes::FORM, settings, message);
     }
     let port = settings.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
     if port == 0 {
-        report.error(codes::FORM, &settings, "`port` is no port from 1 to 65535");
+        report.error(codes::FORM, settings, "`port` is no port from 1 to 65535");
     }
+    Named { name, namespace, service, port }
+}
+
+fn provider(entry: &Place<'_>, report: &mut Report) -> Option<ExtensionProvider> {
+    let (settings, protocol) =
+        match (entry.get("envoyExtAuthzHttp"), entry.get("envoyExtAuthzGrpc")) {
+            (Some(http), _) => {
+                let protocol = ProviderProtocol::Http(Box::new(http_provider(&http, report)));
+                (http, protocol)
+            }
+            (None, Some(grpc)) => (grpc, ProviderProtocol::Grpc),
+            (None, None) => return None,
+        };
+    let Named { name, namespace, service, port } = named(entry, &settings, report);
     let timeout = go_duration(settings.text("timeout")).unwrap_or(DEFAULT_TIMEOUT);
     let fails_open = settings.is_true("failOpen");
     let status = status_on_error(&settings, report);

@@ -2,7 +2,9 @@
 
 use super::{
     Object,
-    tables::{admission, apps, batch, core, crd, istio, pod, records, service, service_entry},
+    tables::{
+        admission, apps, batch, core, crd, istio, pod, records, service, service_entry, telemetry,
+    },
 };
 
 /// A kind of object: its names in YAML and in URLs, and its fields.
@@ -135,6 +137,8 @@ const ALL: &[&str] = &["all"];
 const SECURITY: &[&str] = &["istio-io", "security-istio-io"];
 const NETWORKING: &[&str] = &["istio-io", "networking-istio-io"];
 const API_EXTENSIONS: &[&str] = &["api-extensions"];
+const TELEMETRY: &[&str] = &["istio-io", "telemetry-istio-io"];
+const ISTIO_TELEMETRY: &[&str] = &["v1", "v1alpha1"];
 const WEBHOOKS: &str = "admissionregistration.k8s.io";
 
 static KINDS: &[Kind] = &[
@@ -250,5 +254,16 @@ static KINDS: &[Kind] = &[
     )
     .short(&["se"])
     .categories(NETWORKING)
+    .custom(),
+    kind(
+        "telemetry.istio.io",
+        ISTIO_TELEMETRY,
+        "Telemetry",
+        "telemetries",
+        "telemetry",
+        &telemetry::TELEMETRY,
+    )
+    .short(&["telemetry"])
+    .categories(TELEMETRY)
     .custom(),
 ];

@@ -18,4 +18,5 @@ mod schedule;
 pub(super) mod service;
 pub(super) mod service_entry;
 mod status;
+pub(super) mod telemetry;
 mod volume;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service, ServiceEntry,
+    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +21,12 @@ pub enum Kind {
     RequestAuthentication,
     DestinationRule,
     ServiceEntry,
+    Telemetry,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -35,6 +36,7 @@ impl Kind {
         Self::RequestAuthentication,
         Self::DestinationRule,
         Self::ServiceEntry,
+        Self::Telemetry,
     ];
 
     /// The name, as in manifests.
@@ -50,6 +52,7 @@ impl Kind {
             Self::RequestAuthentication => "RequestAuthentication",
             Self::DestinationRule => "DestinationRule",
             Self::ServiceEntry => "ServiceEntry",
+            Self::Telemetry => "Telemetry",
         }
     }
 }
@@ -102,6 +105,7 @@ pub enum Object {
     RequestAuthentication(Box<RequestAuthentication>),
     DestinationRule(Box<DestinationRule>),
     ServiceEntry(Box<ServiceEntry>),
+    Telemetry(Box<Telemetry>),
 }
 
 impl Object {
@@ -118,6 +122,7 @@ impl Object {
             Self::RequestAuthentication(_) => Kind::RequestAuthentication,
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::Telemetry(_) => Kind::Telemetry,
         }
     }
 
@@ -134,6 +139,7 @@ impl Object {
             Self::RequestAuthentication(it) => &it.metadata,
             Self::DestinationRule(it) => &it.metadata,
             Self::ServiceEntry(it) => &it.metadata,
+            Self::Telemetry(it) => &it.metadata,
         }
     }
 
@@ -149,6 +155,7 @@ impl Object {
             Self::RequestAuthentication(it) => &mut it.metadata,
             Self::DestinationRule(it) => &mut it.metadata,
             Self::ServiceEntry(it) => &mut it.metadata,
+            Self::Telemetry(it) => &mut it.metadata,
         }
     }
 

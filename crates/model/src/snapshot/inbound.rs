@@ -85,7 +85,7 @@ fn request_authentications(
 }
 
 /// Istio's order of policies (`pilot/pkg/model/config.go`, sortConfigByCreationTime).
-fn order(metadata: &ObjectMeta) -> impl Ord + use<> {
+pub(super) fn order(metadata: &ObjectMeta) -> impl Ord + use<> {
     (metadata.creation_timestamp, metadata.name.clone(), metadata.namespace.clone())
 }
 

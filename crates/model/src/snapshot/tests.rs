@@ -2,6 +2,7 @@
 
 mod fixture;
 mod properties;
+mod tracing;
 
 use palisade_types::{MtlsMode, WorkloadRef};
 use serde_json::json;

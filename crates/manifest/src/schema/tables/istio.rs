@@ -1,4 +1,4 @@
-//! `security.istio.io` and `networking.istio.io`: the four Istio kinds that the mesh acts on.
+//! `security.istio.io` and `networking.istio.io`: the Istio kinds that the mesh acts on.
 
 use super::meta::OBJECT_META;
 use crate::schema::{
@@ -7,7 +7,7 @@ use crate::schema::{
     f, object, open_object,
 };
 
-const WAYPOINTS: &str = "there are no gateways and waypoints to attach a policy to";
+pub(super) const WAYPOINTS: &str = "there are no gateways and waypoints to attach a policy to";
 const DESTINATION: &str = "of traffic policies `connectionPool`, `loadBalancer.simple`, `outlierDetection` and \
     `tls.mode` are implemented";
 const POOL: &str = "of connection pools `tcp.maxConnections`, `tcp.connectTimeout`, \
@@ -19,12 +19,12 @@ const CLIENT_TLS: &str = "clients use the certificates of the mesh";
 
 pub(super) static ISTIO_STATUS: Object = open_object("istio.meta.v1alpha1.IstioStatus", &[]);
 
-static WORKLOAD_SELECTOR: Object = object(
+pub(super) static WORKLOAD_SELECTOR: Object = object(
     "istio.type.v1beta1.WorkloadSelector",
     &[f("matchLabels", Map(&Str)).doc("Labels that a workload must have.")],
 );
 
-static TARGET_REF: Object = object(
+pub(super) static TARGET_REF: Object = object(
     "istio.type.v1beta1.PolicyTargetReference",
     &[f("group", Str), f("kind", Str).required(), f("name", Str).required(), f("namespace", Str)],
 );

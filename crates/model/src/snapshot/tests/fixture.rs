@@ -87,6 +87,7 @@ pub(super) fn typed(object: Value) -> Object {
         "AuthorizationPolicy" => Object::AuthorizationPolicy(of(object)),
         "DestinationRule" => Object::DestinationRule(of(object)),
         "ServiceEntry" => Object::ServiceEntry(of(object)),
+        "Telemetry" => Object::Telemetry(of(object)),
         other => panic!("{other}"),
     }
 }
