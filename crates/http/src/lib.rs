@@ -49,6 +49,7 @@ mod response;
 mod scan;
 mod sniff;
 mod target;
+pub mod trace;
 mod version;
 
 pub use body::{Advance, BodyReader, Piece, Trailers};
