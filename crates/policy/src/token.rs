@@ -10,7 +10,7 @@ use palisade_manifest::{JwtRule, RequestAuthentication};
 use serde_json::{Map, Value};
 
 use self::{
-    location::{Found, Location, without_parameters},
+    location::{ACCESS_TOKEN, Found, Location, without_parameters},
     output::Outputs,
 };
 use crate::Http;
@@ -102,6 +102,19 @@ impl TokenRules {
                 path.push_str(&format!("{name}={token}"));
             }
         }
+    }
+
+    /// A path as it may be told to others: without the parameters of its query that tokens are taken from, here or
+    /// by default elsewhere.
+    #[must_use]
+    pub fn without_tokens(&self, path: &str) -> String {
+        let mut names = vec![ACCESS_TOKEN];
+        for location in self.rules.iter().flat_map(|rule| &rule.locations) {
+            if let Location::Parameter(name) = location {
+                names.push(name);
+            }
+        }
+        without_parameters(path, &names)
     }
 
     /// Whether no rule looks for tokens.

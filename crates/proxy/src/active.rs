@@ -14,6 +14,8 @@ use palisade_policy::{
 };
 use palisade_types::{ExtensionProvider, MtlsMode, OutboundTrafficPolicy, Protocol};
 
+use crate::spans::Tracers;
+
 pub(crate) use anywhere::{Anywhere, Said};
 pub(crate) use cluster::{Counted, Full, Slot};
 pub(crate) use route::{Destination, Pick, Route, Taken, Target, Targets};
@@ -40,6 +42,8 @@ pub(crate) struct Active {
     peers: HashMap<IpAddr, Metadata>,
     /// The way to the provider of the CUSTOM policies.
     provider: Option<Arc<Route>>,
+    /// Tracing of both sides.
+    pub(crate) tracers: Tracers,
 }
 
 impl Active {
@@ -62,11 +66,17 @@ impl Active {
         let (mut services, mut pods) = (HashMap::new(), HashSet::new());
         let mut anywhere: HashMap<u16, Anywhere> = HashMap::new();
         let mut provider = None;
+        let mut routes = Vec::with_capacity(config.outbound.ports.len());
         for port in &config.outbound.ports {
             let route = Arc::new(Route::new(port.clone(), targets));
-            if policies.provider().is_some_and(|asked| is_at(asked, port)) {
+            let asked = policies.provider();
+            let is_asked = |it: &Arc<ExtensionProvider>| {
+                is_at(&it.service, it.namespace.as_deref(), it.port, port)
+            };
+            if asked.is_some_and(is_asked) {
                 provider.get_or_insert_with(|| Arc::clone(&route));
             }
+            routes.push(Arc::clone(&route));
             let endpoints =
                 || port.endpoints.iter().map(|it| SocketAddr::from((it.address, it.port)));
             if port.entry.is_none() {
@@ -84,9 +94,16 @@ impl Active {
                 all.insert(&route, &config.workload.namespace);
             }
         }
+        let tracers = Tracers::new(&config, |it| {
+            let is_its = |route: &&Arc<Route>| {
+                is_at(&it.service, it.namespace.as_deref(), it.port, &route.port)
+            };
+            routes.iter().find(is_its).cloned()
+        });
+        drop(routes);
         targets.forget_unused();
         let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
-        Self { config, policies, tokens, inbound, services, anywhere, peers, provider }
+        Self { config, policies, tokens, inbound, services, anywhere, peers, provider, tracers }
     }
 
     /// The generation that is acknowledged and recorded.
@@ -204,11 +221,11 @@ fn scope(config: &ProxyConfig) -> Scope<'_> {
 }
 
 /// Whether a port is a provider's.
-fn is_at(provider: &ExtensionProvider, port: &OutboundPort) -> bool {
+fn is_at(host: &str, namespace: Option<&str>, number: u16, port: &OutboundPort) -> bool {
     let service = &port.service;
-    provider.service == service.host
-        && provider.port == port.port
-        && provider.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
+    host == service.host
+        && number == port.port
+        && namespace.is_none_or(|namespace| namespace == service.namespace)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! Connections of one worker to external authorizers, kept for the next question.
+//! Calls of the sidecar's own to services of the mesh, external authorizers and collectors of spans, and one
+//! worker's connections to them, kept for the next call.
 
-use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc, time::Duration};
+pub(crate) mod grpc;
+
+use std::{cell::RefCell, collections::HashMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use ::http::{Request, Response};
 use bytes::Bytes;
@@ -12,14 +15,19 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use palisade_tls::{Generation, Offer};
+use thiserror::Error;
 use tokio::{task::spawn_local, time::Instant};
 
-use super::AskError;
-use crate::{pool::Key, upstream::Dial, worker::Worker};
+use crate::{
+    active::{Pick, Route},
+    pool::Key,
+    upstream::{ConnectError, Dial},
+    worker::Worker,
+};
 
 /// What is kept.
 #[derive(Default)]
-pub(crate) struct Authorizers {
+pub(crate) struct Calls {
     http1: RefCell<HashMap<Key, Vec<Http1>>>,
     http2: RefCell<HashMap<Key, Http2>>,
 }
@@ -34,10 +42,43 @@ struct Kept<S> {
     since: Instant,
 }
 
-/// An answer, read in full.
-pub(super) type Answer = Response<Collected<Bytes>>;
+/// Why a call has no answer of use.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    #[error("`{0}` has no ready endpoint")]
+    NoEndpoint(String),
+    #[error("no connection: {0}")]
+    Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Exchange(String),
+    #[error("it answered {0}")]
+    Status(u16),
+    #[error("it ended the call with status {0}")]
+    Grpc(String),
+}
 
-impl Authorizers {
+/// Where a call to a service goes now: to one of its endpoints, over mTLS where that has a sidecar.
+pub(crate) async fn dial<'a>(worker: &Worker, route: &'a Route) -> Result<Dial<'a>, CallError> {
+    let below = |bound| worker.random.borrow_mut().below(bound);
+    let none = || CallError::NoEndpoint(route.port.service.host.clone());
+    match route.balance(SocketAddr::from(([0, 0, 0, 0], 0)), &[], below).await {
+        Pick::Endpoint(index) => {
+            let endpoint = route.endpoint(index).ok_or_else(none)?;
+            Ok(Dial {
+                address: (endpoint.address, endpoint.port).into(),
+                target: endpoint.mtls.then_some(&*route.target),
+                service: None,
+            })
+        }
+        Pick::Address(address) if address.port() > 0 => Ok(Dial::plain(address)),
+        Pick::Address(_) | Pick::None => Err(none()),
+    }
+}
+
+/// An answer, read in full.
+pub(crate) type Answer = Response<Collected<Bytes>>;
+
+impl Calls {
     /// Closes what was idle for too long, or was opened with a certificate that is not ours any more.
     pub(crate) fn sweep(&self, is_current: impl Fn(&Arc<Generation>) -> bool) {
         let good = |since: Instant, under: Option<&Arc<Generation>>| {
@@ -53,15 +94,15 @@ impl Authorizers {
     }
 
     /// Sends a request in HTTP/1.1, over a kept connection if there is a good one.
-    pub(super) async fn http1(
+    pub(crate) async fn http1(
         &self,
         worker: &Worker,
         dial: Dial<'_>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<Answer, CallError> {
         let key = dial.key_of(worker)?;
         while let Some(mut kept) = self.pop(&key) {
-            // A question can be asked twice: it changes nothing.
+            // What is asked can be asked twice: an answer changes nothing, and a span has its number.
             if let Ok(response) = kept.sender.send_request(request.clone()).await {
                 return self.keep(key, kept, response).await;
             }
@@ -86,7 +127,7 @@ impl Authorizers {
         key: Key,
         kept: Http1,
         response: Response<Incoming>,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<Answer, CallError> {
         let answer = read(response).await?;
         let mut http1 = self.http1.borrow_mut();
         let others = http1.entry(key).or_default();
@@ -97,12 +138,12 @@ impl Authorizers {
     }
 
     /// Sends a request in HTTP/2, over the connection that there is or a new one.
-    pub(super) async fn http2(
+    pub(crate) async fn http2(
         &self,
         worker: &Worker,
         dial: Dial<'_>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<Answer, CallError> {
         let key = dial.key_of(worker)?;
         if let Some(mut sender) = self.open(&key)
             && let Ok(response) = sender.send_request(request.clone()).await
@@ -130,9 +171,9 @@ impl Authorizers {
     }
 }
 
-impl fmt::Debug for Authorizers {
+impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authorizers").finish_non_exhaustive()
+        f.debug_struct("Calls").finish_non_exhaustive()
     }
 }
 
@@ -144,16 +185,16 @@ impl<S> fmt::Debug for Kept<S> {
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, AskError> {
+async fn read(response: Response<Incoming>) -> Result<Answer, CallError> {
     let (head, body) = response.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await;
-    let body = body.map_err(|error| AskError::Exchange(error.to_string()))?;
+    let body = body.map_err(|error| CallError::Exchange(error.to_string()))?;
     Ok(Response::from_parts(head, body))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form of a function for `map_err`")]
-fn broken(error: hyper::Error) -> AskError {
-    AskError::Exchange(error.to_string())
+fn broken(error: hyper::Error) -> CallError {
+    CallError::Exchange(error.to_string())
 }
 
 /// Runs the tasks of a connection on its worker.
@@ -166,7 +207,7 @@ impl<F: Future + 'static> Executor<F> for Local {
     }
 }
 
-/// Idle HTTP/1.1 connections per provider endpoint.
+/// Idle HTTP/1.1 connections per endpoint.
 const KEPT: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of an answer.

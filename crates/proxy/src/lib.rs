@@ -12,6 +12,7 @@ mod answer;
 mod attempts;
 mod bootstrap;
 mod buffer;
+mod calls;
 mod control;
 mod denials;
 mod detect;
@@ -37,6 +38,7 @@ mod signature;
 #[path = "../../../fuzz/smoke.rs"]
 mod smoke;
 mod socket;
+mod spans;
 mod stall;
 mod tcp;
 mod timer;

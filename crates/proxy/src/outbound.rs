@@ -82,7 +82,7 @@ impl session::Session for Session<'_> {
     async fn request(&mut self, scratch: &mut Scratch) -> After {
         let Self { requests, client } = self;
         let worker = requests.worker;
-        let mut asked = Asked { since: Since::at(client.since()), id: None };
+        let mut asked = Asked::new(Since::at(client.since()));
         let received = client.received.bytes();
         let mut routed = requests.route(&scratch.request, received).await;
         let Scratch { request: head, up, .. } = scratch;
@@ -117,7 +117,7 @@ impl session::Session for Session<'_> {
     }
 
     async fn unreadable(&mut self, head: &RequestHead, error: RequestError) {
-        let asked = Asked { since: Since::now(), id: None };
+        let asked = Asked::new(Since::now());
         let routed = self.requests.nowhere().await;
         let ended = self.answer(head, &Answer::Unreadable(error)).await;
         self.record(head, &routed, &ended, &asked);

@@ -30,19 +30,22 @@ use tracing::{error, info, warn};
 
 use crate::{
     buffer::Buffers,
+    calls::Calls,
     edges::Edges,
     http1::Scratches,
-    http2,
-    inbound::{self, custom::Authorizers},
-    outbound,
+    http2, inbound, outbound,
     pool::Pool,
     shared::Shared,
     signal::{Signal, Watch},
     signature::Signature,
+    spans::{self, Spans},
 };
 
 /// How long to wait when the process has run out of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long the last spans may take to be exported.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How often idle upstream connections are looked at.
 const JANITOR: Duration = Duration::from_secs(10);
@@ -79,8 +82,10 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     /// Connections to servers that speak HTTP/2.
     pub(crate) http2: http2::Pool,
-    /// Connections to external authorizers.
-    pub(crate) authorizers: Authorizers,
+    /// Connections for calls of our own.
+    pub(crate) calls: Calls,
+    /// Spans that wait to be exported.
+    pub(crate) spans: Spans,
     /// Metric handles.
     pub(crate) edges: Edges,
     /// Where decisions go.
@@ -109,7 +114,8 @@ impl Worker {
             scratches: Scratches::default(),
             pool: Pool::default(),
             http2: http2::Pool::default(),
-            authorizers: Authorizers::default(),
+            calls: Calls::default(),
+            spans: Spans::default(),
             edges: Edges::new(shared.metrics.shard()),
             decisions,
             log: RefCell::new(shared.log_sender()),
@@ -184,6 +190,7 @@ async fn serve(seed: Seed) -> io::Result<()> {
     accepting.close();
     spawn_local(announce(Rc::clone(&worker), seed.generations));
     spawn_local(sweep(Rc::clone(&worker)));
+    let exporting = spawn_local(spans::export(Rc::clone(&worker)));
 
     seed.drain.cancelled().await;
     worker.draining.raise();
@@ -192,6 +199,10 @@ async fn serve(seed: Seed) -> io::Result<()> {
     info!(connections = worker.connections.len(), "draining");
     if timeout(seed.deadline, worker.connections.wait()).await.is_err() {
         warn!(connections = worker.connections.len(), "drain deadline passed, closing the rest");
+    }
+    worker.spans.close();
+    if timeout(LAST_SPANS, exporting).await.is_err() {
+        warn!("the collector does not take the last spans in time");
     }
     Ok(())
 }
@@ -250,6 +261,6 @@ async fn sweep(worker: Rc<Worker>) {
         sleep(JANITOR).await;
         worker.pool.sweep(|under| worker.shared.credentials.is_current(under));
         worker.http2.sweep(|under| worker.shared.credentials.is_current(under));
-        worker.authorizers.sweep(|under| worker.shared.credentials.is_current(under));
+        worker.calls.sweep(|under| worker.shared.credentials.is_current(under));
     }
 }

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub(crate) retries: Counter,
     pub(crate) overflows: Counter,
     pub(crate) ejections: Counter,
+    pub(crate) spans_exported: Counter,
+    pub(crate) spans_dropped: Counter,
     pub(crate) dropped: Dropped,
 }
 
@@ -139,6 +141,16 @@ impl Metrics {
     /// Counts an endpoint that is left alone for a while.
     pub fn ejected(&self) {
         self.ejections.add(1);
+    }
+
+    /// Counts spans that a collector has taken.
+    pub fn spans_exported(&self, count: u64) {
+        self.spans_exported.add(count);
+    }
+
+    /// Counts spans that no collector will get.
+    pub fn spans_dropped(&self, count: u64) {
+        self.spans_dropped.add(count);
     }
 
     /// The counters that buffers count their losses into.

@@ -85,6 +85,18 @@ impl Metrics {
                 self.ejections.value(),
             ),
             (
+                "palisade_spans_exported_total",
+                Kind::Counter,
+                "Spans that a collector has taken.",
+                self.spans_exported.value(),
+            ),
+            (
+                "palisade_spans_dropped_total",
+                Kind::Counter,
+                "Spans lost because a collector did not take them in time.",
+                self.spans_dropped.value(),
+            ),
+            (
                 "palisade_access_log_dropped_total",
                 Kind::Counter,
                 "Access log lines lost because the log was not read fast enough.",

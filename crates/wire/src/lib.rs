@@ -49,6 +49,20 @@ pub mod ext_authz {
     pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 }
 
+/// Spans as collectors take them (`opentelemetry.proto`), as far as a sidecar exports them.
+pub mod otlp {
+    pub use crate::otlp_generated::{
+        AnyValue, ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+        InstrumentationScope, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+        Status, StatusCode,
+    };
+
+    pub use prost::Message;
+
+    /// What is called over gRPC.
+    pub const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+}
+
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -92,6 +106,10 @@ mod telemetry_generated;
 )]
 #[path = "generated/envoy.service.auth.v3.rs"]
 mod ext_authz_generated;
+
+#[expect(missing_docs, reason = "generated code")]
+#[path = "generated/opentelemetry.proto.collector.trace.v1.rs"]
+mod otlp_generated;
 
 #[cfg(test)]
 mod tests {

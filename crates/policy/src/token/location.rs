@@ -17,6 +17,9 @@ pub(crate) enum Location {
     Cookie(String),
 }
 
+/// The parameter of the query that tokens are taken from where a rule names no place (RFC 6750, 2.3).
+pub(crate) const ACCESS_TOKEN: &str = "access_token";
+
 /// A token and where it was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found<'a> {
@@ -36,10 +39,8 @@ impl Location {
         all.extend(rule.from_params.iter().cloned().map(Self::Parameter));
         all.extend(rule.from_cookies.iter().cloned().map(Self::Cookie));
         if all.is_empty() {
-            all = vec![
-                header("authorization", "Bearer "),
-                Self::Parameter("access_token".to_owned()),
-            ];
+            all =
+                vec![header("authorization", "Bearer "), Self::Parameter(ACCESS_TOKEN.to_owned())];
         }
         all
     }

@@ -42,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) target: Arc<Target>,
     /// Istio's name of it in the access log: `outbound|PORT||HOST`.
     pub(crate) name: String,
+    /// Istio's name of requests to it in traces: `HOST:PORT/*`.
+    pub(crate) operation: Arc<str>,
     /// What is going on between it and the workload.
     pub(crate) cluster: Arc<Cluster>,
     /// Its endpoints, in their order.
@@ -65,6 +67,7 @@ impl Route {
     pub(super) fn new(port: OutboundPort, targets: &mut Targets) -> Self {
         let target = targets.intern(&port.sni, &port.identities);
         let name = format!("outbound|{}||{}", port.port, port.service.host);
+        let operation = format!("{}:{}/*", port.service.host, port.port).into();
         let cluster = targets.cluster(&name);
         let addresses = port.endpoints.iter().map(|it| (it.address, it.port).into());
         let hosts = cluster.hosts(addresses);
@@ -72,7 +75,7 @@ impl Route {
             Some(Upstream::Names(names)) => names.iter().cloned().map(Name::new).collect(),
             _ => Vec::new(),
         };
-        Self { port, target, name, cluster, hosts, names, next: AtomicUsize::new(0) }
+        Self { port, target, name, operation, cluster, hosts, names, next: AtomicUsize::new(0) }
     }
 
     /// Whether it has no address of its own, so that clients choose its pods.

@@ -5,11 +5,10 @@
 
 mod answer;
 pub(crate) mod body;
-mod connections;
 mod grpc;
 mod http;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use palisade_policy::RuleName;
 use palisade_telemetry::RequestId;
@@ -18,15 +17,12 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tracing::warn;
 
+pub(crate) use self::answer::{Changes, External, HOP_BY_HOP};
 use self::body::Shown;
-pub(crate) use self::{
-    answer::{Changes, External, HOP_BY_HOP},
-    connections::Authorizers,
-};
 use super::peer::Connection;
 use crate::{
-    active::{Pick, Route},
-    upstream::{ConnectError, Dial},
+    active::Route,
+    calls::{self, CallError},
     worker::Worker,
 };
 
@@ -91,20 +87,12 @@ enum Said {
 enum AskError {
     #[error("the mesh has no port {port} of `{host}`")]
     NoRoute { host: String, port: u16 },
-    #[error("`{0}` has no ready endpoint")]
-    NoEndpoint(String),
     #[error("it has a CUSTOM policy that asks itself")]
     Loop,
-    #[error("no connection: {0}")]
-    Connect(#[from] ConnectError),
     #[error("no answer in time")]
     Late,
-    #[error("{0}")]
-    Exchange(String),
-    #[error("it answered {0}")]
-    Status(u16),
-    #[error("it ended the call with status {0}")]
-    Grpc(String),
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("it wants what is not done here: {0}")]
     Answer(&'static str),
 }
@@ -147,24 +135,7 @@ async fn put(
     if route.has_endpoint_at(connection.destination) {
         return Err(AskError::Loop);
     }
-    let picked = route
-        .balance(SocketAddr::from(([0, 0, 0, 0], 0)), &[], |bound| {
-            worker.random.borrow_mut().below(bound)
-        })
-        .await;
-    let none = || AskError::NoEndpoint(provider.service.clone());
-    let dial = match picked {
-        Pick::Endpoint(index) => {
-            let endpoint = route.endpoint(index).ok_or_else(none)?;
-            Dial {
-                address: (endpoint.address, endpoint.port).into(),
-                target: endpoint.mtls.then_some(&*route.target),
-                service: None,
-            }
-        }
-        Pick::Address(address) if address.port() > 0 => Dial::plain(address),
-        Pick::Address(_) | Pick::None => return Err(none()),
-    };
+    let dial = calls::dial(worker, &route).await?;
     match (&provider.protocol, request) {
         (ProviderProtocol::Grpc, request) => {
             grpc::check(worker, connection, provider, dial, request).await

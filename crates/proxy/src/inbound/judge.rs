@@ -25,6 +25,7 @@ use crate::{
     active::Active,
     answer::Answer,
     denials::{self, Denial},
+    spans::Traced,
     worker::Worker,
 };
 
@@ -65,11 +66,40 @@ pub(crate) struct Judged {
     pub(crate) id: Option<RequestId>,
     /// What its external authorizer has said.
     pub(crate) granted: Option<Box<Granted>>,
+    /// Its place in its trace, if there is tracing.
+    pub(crate) traced: Option<Box<Traced>>,
 }
 
 impl Judged {
     fn new(generation: u64) -> Self {
-        Self { decision: None, generation, path: None, id: None, granted: None }
+        Self { decision: None, generation, path: None, id: None, granted: None, traced: None }
+    }
+
+    /// Begins the request's span, if there is tracing.
+    fn trace(
+        &mut self,
+        worker: &Worker,
+        active: &Active,
+        connection: &Connection,
+        (head, received): (&RequestHead, &[u8]),
+    ) {
+        let Some(tracer) = &active.tracers.server else { return };
+        if tracer.needs_id()
+            && self.id.is_none()
+            && head.field(received, Name::XRequestId).is_none()
+        {
+            self.id = Some(worker.request_ids.borrow_mut().make());
+        }
+        let operation = || match head.text(received, Name::XEnvoyDecoratorOperation) {
+            Some(said) if !said.is_empty() => said.into(),
+            _ => {
+                let port = connection.destination.port();
+                let host = active.service(port).map_or("", |service| &service.host);
+                format!("{host}:{port}/*").into()
+            }
+        };
+        let id = self.id(head, received);
+        self.traced = Some(tracer.begin(worker, (head, received), id, operation));
     }
 
     /// A request that could not be read, and so not judged.
@@ -130,6 +160,8 @@ pub(crate) fn request<P>(
     };
     let path = normalized.as_deref();
     let granted_ref = granted.as_deref();
+    judged.id = granted_ref.and_then(|granted| granted.id);
+    judged.trace(worker, active, connection, (head, received));
     let decided = decide(active, connection, (head, received), path, granted_ref, now());
     let (decision, token) = match decided {
         Ok(decided) => decided,
@@ -137,7 +169,7 @@ pub(crate) fn request<P>(
             return (Verdict::Answer(Answer::Refused(refusal)), judged);
         }
         Err(Stop::Ask(provider, rule)) => {
-            let request = Some(seen(worker, connection, head, received, path));
+            let request = Some(seen(worker, connection, (head, received), path, judged.id));
             return (Verdict::Ask(Box::new(Ask { provider, rule, request })), judged);
         }
     };
@@ -155,7 +187,6 @@ pub(crate) fn request<P>(
                 changes.removed.iter().for_each(|name| edits.remove_named(name));
                 let kept = changes.set.iter().filter(|(name, _)| !is_output(&active.tokens, name));
                 kept.for_each(|(name, value)| edits.set_named(name, value));
-                judged.id.clone_from(&granted.id);
             }
             active.tokens.outputs().for_each(|name| edits.remove_named(name));
             if let Some(path) = token.path.as_deref().or(path) {
@@ -169,6 +200,9 @@ pub(crate) fn request<P>(
             }
             if let Some(id) = judged.id.as_ref().filter(|_| !has_id) {
                 edits.set(Name::XRequestId, id.as_str().as_bytes());
+            }
+            if let Some(traced) = judged.traced.as_deref() {
+                traced.edit(&mut edits);
             }
             match pass(&edits) {
                 Ok(passed) => Verdict::Pass(passed),
@@ -186,9 +220,9 @@ pub(crate) fn request<P>(
 fn seen(
     worker: &Worker,
     connection: &Connection,
-    head: &RequestHead,
-    received: &[u8],
+    (head, received): (&RequestHead, &[u8]),
     path: Option<&str>,
+    id: Option<RequestId>,
 ) -> custom::Request {
     let scheme = scheme(connection, head, received);
     let mut fields: Vec<(String, Vec<u8>)> = head
@@ -206,7 +240,8 @@ fn seen(
         add("x-forwarded-proto", scheme.as_bytes());
     }
     let named = head.field(received, Name::XRequestId).is_some();
-    let id = (!named).then(|| worker.request_ids.borrow_mut().make());
+    let make = || worker.request_ids.borrow_mut().make();
+    let id = (!named).then(|| id.unwrap_or_else(make));
     if let Some(id) = &id {
         add("x-request-id", id.as_str().as_bytes());
     }
@@ -351,7 +386,7 @@ fn edits<'a>(connection: &'a Connection, head: &RequestHead, received: &[u8]) ->
 }
 
 /// The scheme that the request was made with, as far as anybody says so.
-fn scheme(connection: &Connection, head: &RequestHead, received: &[u8]) -> &'static str {
+pub(super) fn scheme(connection: &Connection, head: &RequestHead, received: &[u8]) -> &'static str {
     match head.text(received, Name::XForwardedProto) {
         Some("http") => "http",
         Some("https") => "https",

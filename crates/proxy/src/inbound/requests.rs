@@ -22,6 +22,7 @@ use crate::{
     forward::Ended,
     http2,
     report::{self, Since},
+    spans::Finished,
     worker::Worker,
 };
 
@@ -152,6 +153,16 @@ impl<'a> Requests<'a> {
             ended,
         };
         worker.tell(&request, &edge, now);
+        if let Some(traced) = judged.traced.as_deref() {
+            let finished = Finished {
+                request: &request,
+                path: judged.path(head, received),
+                scheme: judge::scheme(connection, head, received),
+                decision: judged.decision.as_ref().map(|it| (it, known.rule(it))),
+                now,
+            };
+            worker.finish_span(traced, &finished);
+        }
         now
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 impl Service for Requests<'_> {
     async fn serve(&self, mut call: Call) -> Fate {
         let worker = self.worker;
-        let mut asked = Asked { since: Since::now(), id: None };
+        let mut asked = Asked::new(Since::now());
         let mut scratch = worker.scratches.take();
         let (head, text) = (&mut scratch.request, &mut scratch.down);
         if let Err(error) = call.read(head, text) {

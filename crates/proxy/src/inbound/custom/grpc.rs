@@ -3,17 +3,20 @@
 
 use std::{collections::HashMap, net::SocketAddr, time::SystemTime};
 
-use ::http::{HeaderMap, Request as HttpRequest};
-use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::Full;
 use palisade_types::{BodyForm, ExtensionProvider};
 use palisade_wire::ext_authz::{
     Address, AttributeContext, CHECK, CheckRequest, CheckResponse, HeaderValueOption,
-    HttpRequest as Seen, HttpResponse, Message, Peer, Request as SeenAt, SocketAddress,
+    HttpRequest as Seen, HttpResponse, Peer, Request as SeenAt, SocketAddress,
 };
 
-use super::{AskError, Changes, External, PARTIAL, Request, Said, connections::Answer};
-use crate::{inbound::peer::Connection, upstream::Dial, worker::Worker};
+use super::{AskError, Changes, External, PARTIAL, Request, Said};
+use crate::{
+    calls::grpc::{framed, request as request_to, unframed},
+    inbound::peer::Connection,
+    upstream::Dial,
+    worker::Worker,
+};
 
 pub(super) async fn check(
     worker: &Worker,
@@ -25,12 +28,10 @@ pub(super) async fn check(
     let own = own_identity(worker, connection);
     let form = provider.body.map_or(BodyForm::Text, |body| body.form);
     let asked = CheckRequest { attributes: Some(attributes(connection, own, request, form)) };
-    let question = HttpRequest::post(format!("http://{}{CHECK}", provider.service))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
+    let question = request_to(&provider.service, CHECK)
         .body(Full::new(framed(&asked)))
         .map_err(|_| AskError::Answer("to be called by a name that is no host"))?;
-    let answer = worker.authorizers.http2(worker, dial, question).await?;
+    let answer = worker.calls.http2(worker, dial, question).await?;
     let fields = request.map(|request| request.fields.as_slice()).unwrap_or_default();
     said(unframed(answer)?, fields)
 }
@@ -110,39 +111,6 @@ fn seen(request: &Request, form: BodyForm) -> Seen {
         body,
         raw_body,
     }
-}
-
-/// A message with gRPC's prefix: not compressed, and its length.
-fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(length + 5);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    // There is room for it.
-    let _ = message.encode(&mut frame);
-    frame.freeze()
-}
-
-fn unframed(answer: Answer) -> Result<CheckResponse, AskError> {
-    let (head, body) = answer.into_parts();
-    if head.status != 200 {
-        return Err(AskError::Status(head.status.as_u16()));
-    }
-    let status = |fields: &HeaderMap| -> Option<String> {
-        Some(fields.get("grpc-status")?.to_str().unwrap_or("unreadable").to_owned())
-    };
-    let ended = status(&head.headers).or_else(|| body.trailers().and_then(status));
-    match ended.as_deref() {
-        Some("0") => {}
-        other => return Err(AskError::Grpc(other.unwrap_or("none").to_owned())),
-    }
-    let frame = body.to_bytes();
-    let unreadable = || AskError::Exchange("an unreadable answer".to_owned());
-    let [0, a, b, c, d, message @ ..] = &frame[..] else { return Err(unreadable()) };
-    if u32::from_be_bytes([*a, *b, *c, *d]) as usize != message.len() {
-        return Err(unreadable());
-    }
-    CheckResponse::decode(message).map_err(|_| unreadable())
 }
 
 fn said(answer: CheckResponse, fields: &[(String, Vec<u8>)]) -> Result<Said, AskError> {

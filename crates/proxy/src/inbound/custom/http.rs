@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use palisade_types::{HttpProvider, takes_field};
 
-use super::{
-    AskError, Changes, External, PARTIAL, Request, Said, answer::frames, connections::Answer,
+use super::{AskError, Changes, External, PARTIAL, Request, Said, answer::frames};
+use crate::{
+    calls::{Answer, CallError},
+    upstream::Dial,
+    worker::Worker,
 };
-use crate::{upstream::Dial, worker::Worker};
 
 pub(super) async fn check(
     worker: &Worker,
@@ -21,7 +23,7 @@ pub(super) async fn check(
     request: &Request,
 ) -> Result<Said, AskError> {
     let question = question(provider, request)?;
-    let answer = worker.authorizers.http1(worker, dial, question).await?;
+    let answer = worker.calls.http1(worker, dial, question).await?;
     said(provider, answer)
 }
 
@@ -65,7 +67,7 @@ fn said(provider: &HttpProvider, answer: Answer) -> Result<Said, AskError> {
     let status = head.status.as_u16();
     // Neither an error, nor what is no final answer, nor what is no status (RFC 9110, 15).
     if !(200..500).contains(&status) {
-        return Err(AskError::Status(status));
+        return Err(CallError::Status(status).into());
     }
     if status == 200 {
         return Ok(Said::Yes(changes(provider, &head.headers)?));
