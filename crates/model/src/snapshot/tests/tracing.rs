@@ -1,5 +1,7 @@
 //! Which Telemetry counts for a workload.
 
+#![expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
+
 use palisade_types::Sampling;
 use serde_json::{Value, json};
 
