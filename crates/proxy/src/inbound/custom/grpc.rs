@@ -166,6 +166,7 @@ fn field(option: &HeaderValueOption) -> Option<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use ::http::HeaderName;
+    use palisade_wire::ext_authz::Message as _;
 
     use super::*;
     use crate::smoke::smoke;
