@@ -56,6 +56,11 @@ try {
   await page.getByRole('checkbox', { name: 'poc-mesh' }).check();
   await row('frontend', 'backend', 'allowed').first().waitFor({ timeout: 15_000 });
   check('several namespaces can be chosen', new URL(page.url()).searchParams.get('namespaces') === 'outside,poc-mesh');
+  await page.locator('summary').filter({ hasText: 'Labels: rate, errors, p95' }).click();
+  for (const name of ['p50', 'p99', 'throughput']) await page.getByRole('checkbox', { name }).check();
+  await page.locator('.tag.allowed').filter({ hasText: /p50 .* p95 .*p99 .* B\/s/s }).first().waitFor({ timeout: 15_000 });
+  check('all numbers can stand on the edges', new URL(page.url()).searchParams.get('labels') === 'rate,errors,p50,p95,p99,throughput');
+  await page.screenshot({ path: `${folder}/graph-labels.png` });
   await page.getByRole('checkbox', { name: 'animation' }).check();
   await page.locator('.call .dots').nth(2).waitFor({ state: 'attached', timeout: 15_000 });
   await page.getByRole('checkbox', { name: 'animation' }).uncheck();
@@ -101,7 +106,10 @@ try {
   await page.getByText('in force').first().waitFor({ timeout: 10_000 });
   await page.locator('progress').first().waitFor({ timeout: 10_000 });
   check('three sidecars have their configuration in force', (await page.getByText('✓ in force').count()) === 3);
-  check('their certificates are shown', (await page.locator('progress').count()) === 3);
+  await page.getByRole('heading', { name: 'Root certificate' }).waitFor({ timeout: 10_000 });
+  check('their certificates are shown, and the root', (await page.locator('progress').count()) === 4);
+  check('the root is named by its fingerprint', /SHA-256 [0-9a-f:]{64,}/i.test(await page.locator('.cards').innerText()));
+  check('events tell of pods', (await page.locator('table.events tbody tr').filter({ hasText: 'Pod/' }).count()) > 0);
   await look(session, 'mesh');
 
   await page.goto(`${origin}/workloads`);
@@ -190,6 +198,7 @@ try {
   check('what a host decides is told of recorded calls', (await flip.count()) > 0);
   await editor.fill(yaml.replace('sa/frontend-sa', 'sa/nobody-sa'));
   await page.locator('.edit .tag').filter({ hasText: 'would be denied' }).first().waitFor({ timeout: 15_000 });
+  await page.locator('section[aria-busy=false] .flips').waitFor({ timeout: 15_000 });
   await look(session, 'edit');
   await page.getByRole('button', { name: 'Apply' }).click();
   await page.locator('.outcome').filter({ hasText: /In force in (\d+)\/\1 sidecars/ }).waitFor({ timeout: 30_000 });

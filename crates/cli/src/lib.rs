@@ -30,4 +30,7 @@ pub use mesh::Mesh;
 pub use output::{Style, table};
 pub use palisade_manifest::Object as Manifest;
 pub use state::StateDir;
-pub use workbench::{AppliedText, Draft, Looked, apply_text, draft, look};
+pub use workbench::{
+    AppliedText, ControlPlane, Draft, Happened, Looked, apply_text, control_plane, draft, events,
+    look,
+};

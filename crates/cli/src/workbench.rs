@@ -5,12 +5,14 @@ mod draft;
 mod live;
 mod look;
 mod names;
+mod observe;
 mod sources;
 mod yaml;
 
 pub use draft::{AppliedText, Draft, apply_text, draft};
 pub use look::{Looked, look};
 pub(crate) use names::{caller, target};
+pub use observe::{ControlPlane, Happened, control_plane, events};
 pub(crate) use sources::{Source, load};
 
 use std::path::PathBuf;

@@ -75,12 +75,12 @@ impl GraphParameters {
 
 impl IntoResponse for ViewError {
     fn into_response(self) -> Response {
-        let (status, message) = match self {
-            Self::Question(message) => (StatusCode::BAD_REQUEST, message),
-            Self::No(message) => (StatusCode::CONFLICT, message),
-            Self::Unavailable(message) => (StatusCode::BAD_GATEWAY, message),
+        let status = match self {
+            Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::No(_) => StatusCode::CONFLICT,
+            Self::Unavailable(_) => StatusCode::BAD_GATEWAY,
         };
-        (status, Json(json!({"error": message}))).into_response()
+        (status, Json(json!({"error": self.into_text()}))).into_response()
     }
 }
 
@@ -112,15 +112,31 @@ pub(crate) async fn on_config(State(app): State<App>) -> Result<Json<Value>, Vie
 
 pub(crate) async fn on_mesh(State(app): State<App>) -> Result<Json<Value>, ViewError> {
     let objects = app.objects().await?;
-    let sidecars = app.view().sidecars().await?;
+    // Sidecars go on without a control plane, and so does what is known of them.
+    let (sidecars, trouble) = match app.view().sidecars().await {
+        Ok(sidecars) => (sidecars, None),
+        Err(error) => (Vec::new(), Some(error.into_text())),
+    };
     Ok(Json(json!({
         "nowMs": now_ms(),
+        "controlPlaneTrouble": trouble,
         "maxRange": app.max_range(),
         "trustDomain": objects.world.mesh().trust_domain,
         "workloads": mesh::workloads(&objects.world),
         "services": mesh::services(&objects.world),
         "namespaces": mesh::namespaces(&objects.world),
         "sidecars": mesh::sidecars(&sidecars, &app.history().lock()),
+    })))
+}
+
+pub(crate) async fn on_control_plane(State(app): State<App>) -> Result<Json<Value>, ViewError> {
+    let (told, events) = tokio::join!(app.view().control_plane(), app.view().events());
+    let (told, trouble) = match told {
+        Ok(told) => (Some(told), None),
+        Err(error) => (None, Some(error.into_text())),
+    };
+    Ok(Json(json!({
+        "nowMs": now_ms(), "controlPlane": told, "trouble": trouble, "events": events?,
     })))
 }
 

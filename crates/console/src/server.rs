@@ -249,6 +249,7 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("/api/explain", "post", post(api::on_explain)),
         ("/api/config", "get", get(api::on_config)),
         ("/api/mesh", "get", get(api::on_mesh)),
+        ("/api/control-plane", "get", get(api::on_control_plane)),
         ("/api/workload", "get", get(workload::on_workload)),
         ("/api/history", "get", get(workload::on_history)),
         ("/api/sidecar-config", "get", get(workload::on_sidecar_config)),

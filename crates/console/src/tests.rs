@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    Applied, Changes, ConfigObject, Draft, Line, LogsOf, MeshObjects, MeshView, Question,
-    ViewError,
+    Applied, Changes, ConfigObject, ControlPlane, Draft, Line, LogsOf, MeshEvent, MeshObjects,
+    MeshView, Question, ViewError,
     auth::Links,
     server::{App, routes},
     view::Answer,
@@ -78,6 +78,22 @@ impl MeshView for Manifests {
         let sidecar =
             json!({"proxy": "api.shop", "connected": true, "synced": true, "generation_acked": 4});
         Box::pin(async { Ok(vec![sidecar]) })
+    }
+
+    fn control_plane(&self) -> Answer<'_, ControlPlane> {
+        Box::pin(async { Err(ViewError::Unavailable("nobody listens".to_owned())) })
+    }
+
+    fn events(&self) -> Answer<'_, Vec<MeshEvent>> {
+        let event = MeshEvent {
+            time: "2027-01-15T08:00:00Z".to_owned(),
+            warning: true,
+            object: "Pod/api.shop".to_owned(),
+            reason: "Unhealthy".to_owned(),
+            message: "no answer".to_owned(),
+            count: 2,
+        };
+        Box::pin(async { Ok(vec![event]) })
     }
 
     fn explain(&self, _: &World, question: &Question) -> Result<Explanation, ViewError> {
@@ -258,6 +274,14 @@ async fn the_document_describes_exactly_the_routes() {
 }
 
 #[tokio::test]
+async fn events_are_told_without_a_control_plane() {
+    let browser = Browser::logged_in().await;
+    let told = json_of(browser.get("/api/control-plane").await).await;
+    assert_eq!((&told["controlPlane"], &told["trouble"]), (&json!(null), &json!("nobody listens")));
+    assert_eq!(told["events"][0]["object"], "Pod/api.shop");
+}
+
+#[tokio::test]
 async fn no_answer_holds_a_secret() {
     let browser = Browser::logged_in().await;
     let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2VjcmV0";
@@ -270,6 +294,7 @@ async fn no_answer_holds_a_secret() {
         "/api/graph",
         "/api/config",
         "/api/mesh",
+        "/api/control-plane",
         &format!("/api/workload?{of}"),
         &format!("/api/history?{of}&range=60"),
         "/api/sidecar-config?namespace=shop&pod=api",

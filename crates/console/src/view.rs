@@ -1,7 +1,7 @@
 //! What the console needs to know about a mesh, and from whom: whoever runs the console implements
 //! [`MeshView`].
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use palisade_model::World;
@@ -18,6 +18,12 @@ pub trait MeshView: Send + Sync + 'static {
 
     /// What each sidecar has in force: Istio's sync status (`/debug/syncz`).
     fn sidecars(&self) -> Answer<'_, Vec<Value>>;
+
+    /// What the control plane says of itself.
+    fn control_plane(&self) -> Answer<'_, ControlPlane>;
+
+    /// What happened to the mesh's objects, newest first.
+    fn events(&self) -> Answer<'_, Vec<MeshEvent>>;
 
     /// What would become of a request, as `palisade explain` says it.
     ///
@@ -104,6 +110,15 @@ pub enum ViewError {
     Unavailable(String),
 }
 
+impl ViewError {
+    /// What is wrong, in words.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Question(text) | Self::No(text) | Self::Unavailable(text) => text,
+        }
+    }
+}
+
 /// The objects of a mesh.
 #[derive(Clone, Debug)]
 pub struct MeshObjects {
@@ -111,6 +126,37 @@ pub struct MeshObjects {
     pub world: World,
     /// Istio's objects, as people look at them.
     pub config: Vec<ConfigObject>,
+}
+
+/// The control plane, in its own words.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlane {
+    /// Its version.
+    pub version: String,
+    /// The generation that sidecars should have in force.
+    pub generation: u64,
+    /// Objects that can't be used, or not wholly, and why.
+    pub troubles: BTreeMap<String, String>,
+    /// Signer, roots and the step of their rotation, as `palisade ca status -o json` prints them.
+    pub authority: Value,
+}
+
+/// Something that happened to an object.
+#[derive(Clone, Debug, Serialize)]
+pub struct MeshEvent {
+    /// When, the last time (RFC 3339).
+    pub time: String,
+    /// Whether somebody should look at it.
+    pub warning: bool,
+    /// `KIND/NAME.NAMESPACE`.
+    pub object: String,
+    /// Why, in one word.
+    pub reason: String,
+    /// What, in a sentence.
+    pub message: String,
+    /// How often.
+    pub count: i32,
 }
 
 /// One of Istio's objects.

@@ -5,10 +5,10 @@ use std::{io, net::TcpListener, os::unix::net::UnixListener, thread::JoinHandle,
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream::BoxStream};
-use palisade_cli::{Ask, CliError, Mesh, StateDir, Target};
+use palisade_cli::{Ask, CliError, Happened, Mesh, StateDir, Target};
 use palisade_console::{
-    Answer, Applied, Changes, ConfigObject, Console, Draft, Line, Links, LogsOf, MeshObjects,
-    MeshView, Question, ViewError,
+    Answer, Applied, Changes, ConfigObject, Console, ControlPlane, Draft, Line, Links, LogsOf,
+    MeshEvent, MeshObjects, MeshView, Question, ViewError,
 };
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
@@ -132,6 +132,30 @@ impl MeshView for View {
         Box::pin(async { self.0.sync_status().await.map_err(|it| unavailable(&it)) })
     }
 
+    fn control_plane(&self) -> Answer<'_, ControlPlane> {
+        Box::pin(async {
+            let told = palisade_cli::control_plane(&self.0).await.map_err(|it| unavailable(&it))?;
+            let troubles = &told.published["troubles"];
+            Ok(ControlPlane {
+                version: told.version,
+                generation: told.published["generation"].as_u64().unwrap_or_default(),
+                troubles: serde_json::from_value(troubles.clone()).unwrap_or_default(),
+                authority: told.authority,
+            })
+        })
+    }
+
+    fn events(&self) -> Answer<'_, Vec<MeshEvent>> {
+        Box::pin(async {
+            let events = palisade_cli::events(&self.0, EVENTS).await;
+            let of = |it: Happened| {
+                let Happened { time, warning, object, reason, message, count } = it;
+                MeshEvent { time, warning, object, reason, message, count }
+            };
+            Ok(events.map_err(|error| unavailable(&error))?.into_iter().map(of).collect())
+        })
+    }
+
     fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError> {
         let or = |text: &str, otherwise: &str| match text {
             "" => otherwise.to_owned(),
@@ -210,4 +234,6 @@ fn unavailable(error: &CliError) -> ViewError {
 const PAUSE: Duration = Duration::from_secs(1);
 /// Lines of the past that a log begins with.
 const LOG_LINES: i64 = 200;
+/// Events that are shown.
+const EVENTS: usize = 100;
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(30);

@@ -220,14 +220,14 @@ function Arrows() {
 }
 
 function Flow(props: CanvasProps) {
-  const { graph, onSelect, onLayout } = props;
+  const { graph, options, onSelect, onLayout } = props;
   const [places, setPlaces] = useState<Layout | null>(null);
   const drawn = useRef<Drawn>(new Map());
   const { fitView, screenToFlowPosition } = useReactFlow();
-  const form = shape(graph.nodes, graph.edges);
+  const form = shape(graph.nodes, graph.edges, options);
   useEffect(() => {
     let stale = false;
-    layout(graph.nodes, graph.edges).then(
+    layout(graph.nodes, graph.edges, options).then(
       (found) => {
         if (stale) return;
         drawn.current.clear();

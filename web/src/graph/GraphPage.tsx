@@ -10,10 +10,11 @@ import { EdgeTable } from './EdgeTable';
 import { Export } from './Export';
 import { BlockedIcon, LockIcon } from './Icons';
 import type { Layout } from './route';
+import { Menu } from './Menu';
 import { Namespaces } from './Namespaces';
 import { Replay } from './Replay';
 import { SidePanel } from './SidePanel';
-import { plural, type LabelOptions } from './text';
+import { LABELS, plural, USUAL_LABELS } from './text';
 
 const TYPES = [
   ['versionedApp', 'Versioned app'],
@@ -66,7 +67,8 @@ export function GraphPage() {
   const [selected, setSelected] = useParameter('selected');
   const [motion, setMotion] = useParameter('animation');
   const [places, setPlaces] = useState<Layout | null>(null);
-  const [options, setOptions] = useState<LabelOptions>({ rate: true, errors: true, p95: true });
+  const [labels, setLabels] = useParameter('labels', USUAL_LABELS);
+  const options = useMemo(() => labels.split(',').filter(Boolean), [labels]);
   const query = new URLSearchParams({ type, range });
   if (namespaces) query.set('namespaces', namespaces);
   if (at) query.set('at', at);
@@ -104,19 +106,21 @@ export function GraphPage() {
             </option>
           ))}
         </Choice>
-        <fieldset className="labels">
-          <legend>Labels</legend>
-          {(['rate', 'errors', 'p95'] as const).map((name) => (
-            <label key={name}>
-              <input type="checkbox" checked={options[name]} onChange={(event) => setOptions({ ...options, [name]: event.target.checked })} />
-              {name}
-            </label>
-          ))}
-          <label>
-            <input type="checkbox" checked={motion === 'on'} onChange={(event) => setMotion(event.target.checked ? 'on' : '')} />
-            animation
-          </label>
-        </fieldset>
+        <Menu title={`Labels: ${options.join(', ') || 'none'}`}>
+          <fieldset>
+            <legend className="hidden">Labels</legend>
+            {LABELS.map((name) => (
+              <label key={name}>
+                <input type="checkbox" checked={options.includes(name)} onChange={() => setLabels(LABELS.filter((it) => options.includes(it) !== (it === name)).join())} />
+                {name}
+              </label>
+            ))}
+          </fieldset>
+        </Menu>
+        <label className="check">
+          <input type="checkbox" checked={motion === 'on'} onChange={(event) => setMotion(event.target.checked ? 'on' : '')} />
+          animation
+        </label>
         {graph && <Export graph={graph} places={places} options={options} />}
       </header>
       <div className="bar second">

@@ -5,7 +5,7 @@ import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
 
 import type { GraphEdge, GraphNode } from '../lib/types';
 import { NODE_HEIGHT, type Layout } from './route';
-import { label, lockText } from './text';
+import { IN_A_LINE, label, lockText, type LabelOptions } from './text';
 import type { Asked } from './tiers';
 
 /// Loaded with the first graph that needs it: it is larger than all else together.
@@ -15,18 +15,19 @@ export function nodeWidth(node: GraphNode): number {
   return Math.min(280, Math.max(120, 66 + node.name.length * 9.6));
 }
 
-/// What decides about the places: nodes and edges; the numbers on edges do not.
-export function shape(nodes: GraphNode[], edges: GraphEdge[]): string {
-  return [...nodes, ...edges].map(({ id }) => id).sort().join('\n');
+/// What decides about the places: nodes and edges, and what is told of them; the numbers themselves do not.
+export function shape(nodes: GraphNode[], edges: GraphEdge[], options: LabelOptions): string {
+  return [...options, ...[...nodes, ...edges].map(({ id }) => id).sort()].join('\n');
 }
 
 /// Room for the label of an edge, with numbers as long as they get.
-function labelSize(edge: GraphEdge): { width: number; height: number } {
+function labelSize(edge: GraphEdge, options: LabelOptions): { width: number; height: number } {
   if (edge.verdict === 'allowed') {
     const lock = edge.lock.state === 'mtls' ? 0 : lockText(edge).length;
-    return { width: Math.max(175, 50 + lock * 7), height: lock > 0 ? 42 : 28 };
+    const isLong = options.length > IN_A_LINE;
+    return { width: Math.max(isLong ? 230 : 175, 50 + lock * 7), height: 28 + (lock > 0 ? 14 : 0) + (isLong ? 16 : 0) };
   }
-  const lines = label(edge, { rate: true, errors: true, p95: true });
+  const lines = label(edge, options);
   return { width: 74 + Math.max(...lines.map((line) => line.length)) * 6.9, height: 42 };
 }
 
@@ -50,9 +51,9 @@ const OPTIONS = {
 /// Above so many edges a graph is large: it is laid out and drawn by simpler means.
 export const LARGE = 300;
 
-export async function layout(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
+export async function layout(nodes: GraphNode[], edges: GraphEdge[], options: LabelOptions): Promise<Layout> {
   const begin = performance.now();
-  const found = edges.length > LARGE ? await layoutInTiers(nodes, edges) : await layoutByElk(nodes, edges);
+  const found = edges.length > LARGE ? await layoutInTiers(nodes, edges) : await layoutByElk(nodes, edges, options);
   // For whoever measures (e2e/scale.mjs).
   performance.measure('layout', { start: begin });
   return found;
@@ -73,7 +74,7 @@ function layoutInTiers(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> 
   return told.finally(() => worker.terminate());
 }
 
-async function layoutByElk(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layout> {
+async function layoutByElk(nodes: GraphNode[], edges: GraphEdge[], options: LabelOptions): Promise<Layout> {
   const spaces = [...new Set(nodes.map((node) => node.namespace))].filter(Boolean).sort();
   const leaf = (node: GraphNode): ElkNode => ({ id: node.id, width: nodeWidth(node), height: NODE_HEIGHT });
   const inside = (name: string) => nodes.filter((node) => node.namespace === name).map(leaf);
@@ -93,7 +94,7 @@ async function layoutByElk(nodes: GraphNode[], edges: GraphEdge[]): Promise<Layo
       id: edge.id,
       sources: [edge.source],
       targets: [edge.target],
-      labels: [{ id: `label ${edge.id}`, text: 'label', ...labelSize(edge) }],
+      labels: [{ id: `label ${edge.id}`, text: 'label', ...labelSize(edge, options) }],
     })),
   });
   return read(root);

@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest';
 
 import { edge, node } from '../lib/fixtures';
 import type { DecisionRecord } from '../lib/types';
-import { asTest, callOf, caller, explainCommand, explainLink, label, quoted, rate, sentence } from './text';
+import { asTest, callOf, caller, explainCommand, explainLink, label, quoted, rate, sentence, LABELS, USUAL_LABELS } from './text';
 
 const web = node('web');
 const api = node('api', { version: 'v2' });
-const all = { rate: true, errors: true, p95: true };
+const all = USUAL_LABELS.split(',');
 
 const record: DecisionRecord = {
   requestId: '1',
@@ -39,7 +39,8 @@ describe('an edge in words', () => {
   it('tells of a call that went through', () => {
     expect(sentence(edge(web, api), web, api)).toBe('web v1 → api v2 · 60 requests, 1/s · p95 8 ms · mTLS 100 %');
     expect(label(edge(web, api), all)).toEqual(['1/s · 8 ms']);
-    expect(label(edge(web, api), { rate: false, errors: false, p95: false })).toEqual([]);
+    expect(label(edge(web, api), [])).toEqual([]);
+    expect(label(edge(web, api), LABELS)).toEqual(['1/s · p50 3 ms · p95 8 ms', 'p99 9 ms · 400 B/s']);
   });
 
   it('tells why a call was denied, with its policy', () => {

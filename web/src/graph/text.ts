@@ -55,11 +55,13 @@ export function reasonText(reason: string): string {
   return reason === 'no_allow_matched' ? NO_ALLOW : reason.replaceAll('_', ' ').replace('tls', 'TLS');
 }
 
-export interface LabelOptions {
-  rate: boolean;
-  errors: boolean;
-  p95: boolean;
-}
+/// What can stand on an edge.
+export const LABELS = ['rate', 'errors', 'p50', 'p95', 'p99', 'throughput'] as const;
+export const USUAL_LABELS = 'rate,errors,p95';
+export type LabelOptions = readonly string[];
+
+/// Numbers in a line of a label.
+export const IN_A_LINE = 3;
 
 /// The lines of an edge's label, below its lock.
 export function label(edge: GraphEdge, options: LabelOptions): string[] {
@@ -71,11 +73,18 @@ export function label(edge: GraphEdge, options: LabelOptions): string[] {
   if (edge.verdict === 'refused') {
     return [refusalText(edge), `${edge.refusal?.address ?? ''} · ${edge.traffic.count}×`];
   }
-  const parts: string[] = [];
-  if (options.rate) parts.push(rate(edge.traffic.rate));
-  if (options.errors && edge.traffic.errors > 0) parts.push(`${short(edge.traffic.errorPercent)} % err`);
-  if (options.p95 && edge.traffic.p95Ms !== null) parts.push(milliseconds(edge.traffic.p95Ms));
-  return parts.length > 0 ? [parts.join(' · ')] : [];
+  const { traffic } = edge;
+  const times = { p50: traffic.p50Ms, p95: traffic.p95Ms, p99: traffic.p99Ms };
+  const several = Object.keys(times).filter((name) => options.includes(name)).length > 1;
+  const texts: Record<string, string> = {
+    rate: rate(traffic.rate),
+    errors: traffic.errors > 0 ? `${short(traffic.errorPercent)} % err` : '',
+    throughput: `${short(traffic.bytesPerSecond)} B/s`,
+  };
+  for (const [name, time] of Object.entries(times)) texts[name] = time === null ? '' : `${several ? `${name} ` : ''}${milliseconds(time)}`;
+  const parts = LABELS.filter((name) => options.includes(name)).map((name) => texts[name]).filter(Boolean);
+  const lines = [parts.slice(0, IN_A_LINE), parts.slice(IN_A_LINE)];
+  return lines.filter((line) => line.length > 0).map((line) => line.join(' · '));
 }
 
 /// A number of things.

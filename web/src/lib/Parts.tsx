@@ -71,7 +71,7 @@ export function Source({ of, at }: { of: string; at: number }) {
 export function Trouble({ text }: { text: string }) {
   return (
     <p className="trouble" role="alert">
-      {text}
+      <Prose text={text} />
     </p>
   );
 }

@@ -157,10 +157,42 @@ export interface Mesh {
   /// The longest time range, in seconds.
   maxRange: number;
   trustDomain: string;
+  /// Why the control plane does not answer.
+  controlPlaneTrouble: string | null;
   workloads: Workload[];
   services: ServiceView[];
   namespaces: NamespaceView[];
   sidecars: Sidecar[];
+}
+
+export interface Authority {
+  subject: string;
+  serial: string;
+  notBefore: string;
+  notAfter: string;
+  fingerprint: string;
+}
+
+export interface MeshEvent {
+  time: string;
+  warning: boolean;
+  object: string;
+  reason: string;
+  message: string;
+  count: number;
+}
+
+/// The control plane, none of which is known while it does not answer, and what happened in the mesh.
+export interface ControlPlane {
+  nowMs: number;
+  trouble: string | null;
+  controlPlane: {
+    version: string;
+    generation: number;
+    troubles: Record<string, string>;
+    authority: { step: string; signer: Authority; roots: Authority[]; confirmed: number; total: number; waiting: { who: string; reason: string }[] };
+  } | null;
+  events: MeshEvent[];
 }
 
 export interface Condition {

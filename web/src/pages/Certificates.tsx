@@ -12,6 +12,7 @@ export function lifetime(from: number, to: number, now: number): { percent: numb
 }
 
 function span(seconds: number): string {
+  if (seconds >= 3 * 86_400) return `${Math.floor(seconds / 86_400)} d`;
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
   if (hours > 0) return `${hours} h ${minutes} min`;
   return minutes > 0 ? `${minutes} min` : `${Math.round(seconds)} s`;

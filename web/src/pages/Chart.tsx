@@ -33,6 +33,12 @@ function moments(_: uPlot, ticks: number[], __: number, ___: number, seconds: nu
   });
 }
 
+/// Where a value stands alone, so that no line shows it.
+export function alone(values: (number | null | undefined)[]): number[] {
+  const known = (index: number) => typeof values[index] === 'number';
+  return values.flatMap((_, index) => (known(index) && !known(index - 1) && !known(index + 1) ? [index] : []));
+}
+
 /// What stands under each line: its highest and its last value.
 export function summary({ values }: ChartLine, unit: string): string {
   const known = values.filter((value) => value !== null);
@@ -52,8 +58,8 @@ export function Chart({ title, unit, times, lines }: Props) {
     const draw = () => {
       plot.current?.destroy();
       const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
-      const series = lines.map(({ name, colour: line, dash }) => ({ label: name, stroke: colour(line), width: 2, ...(dash ? { dash } : {}) }));
-      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: { min: { soft: 0, mode: 1 as const, pad: 0 }, max: { soft: 1, mode: 1 as const, pad: 0.1 } } } }, axes: [{ ...axis, values: moments }, { ...axis, size: 56 }], series: [{}, ...series] };
+      const series = lines.map(({ name, colour: line, dash }) => ({ label: name, stroke: colour(line), width: 2, points: { filter: (plot: uPlot, index: number) => alone([...(plot.data[index] ?? [])]) }, ...(dash ? { dash } : {}) }));
+      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: (_: uPlot, __: number | null, most: number | null): uPlot.Range.MinMax => [0, most ? most * 1.1 : 1] } }, axes: [{ ...axis, values: moments }, { ...axis, size: 56 }], series: [{}, ...series] };
       plot.current = new uPlot(options, [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
     };
     draw();

@@ -23,7 +23,7 @@ interface Props {
 
 export function EditObject({ object, template, readOnly, onDone }: Props) {
   const [yaml, setYaml] = useState(object?.yaml ?? template);
-  const { preview, error } = usePreview(yaml);
+  const { preview, error, checking } = usePreview(yaml);
   const [applied, setApplied] = useState<Applied | null>(null);
   const [refused, setRefused] = useState('');
   const [busy, setBusy] = useState(false);
@@ -59,7 +59,7 @@ export function EditObject({ object, template, readOnly, onDone }: Props) {
       {error && <Trouble text={error} />}
       <div className="actions">
         {!readOnly && (
-          <button type="button" className="primary" disabled={busy || wrong || yaml === base?.yaml} onClick={apply}>
+          <button type="button" className="primary" disabled={busy || checking || wrong || yaml === base?.yaml} onClick={apply}>
             {busy ? 'Waiting until it is in force' : 'Apply'}
           </button>
         )}
@@ -67,21 +67,22 @@ export function EditObject({ object, template, readOnly, onDone }: Props) {
           Undo all
         </button>
         <span aria-live="polite" className="outcome">
+          {checking && !error && 'Checking. '}
           {readOnly && 'This console is read-only.'}
           {applied && `In force in ${applied.synced}/${applied.total} sidecars, generation ${applied.generation}.`}
           {applied?.warnings.map((warning) => ` Warning: ${warning}.`)}
         </span>
       </div>
       {refused && <Trouble text={refused} />}
-      {preview && !wrong && <Replay preview={preview} />}
+      {preview && !wrong && <Replay preview={preview} checking={checking} />}
       <Command>palisade apply --wait -f FILE</Command>
     </section>
   );
 }
 
 /// The engine's answer on a text, a moment after the last key.
-function usePreview(yaml: string): { preview: Preview | null; error: string } {
-  const [preview, setPreview] = useState<Preview | null>(null);
+function usePreview(yaml: string): { preview: Preview | null; error: string; checking: boolean } {
+  const [answered, setAnswered] = useState<{ yaml: string; preview: Preview } | null>(null);
   const [error, setError] = useState('');
   useEffect(() => {
     let stale = false;
@@ -89,7 +90,7 @@ function usePreview(yaml: string): { preview: Preview | null; error: string } {
       post<Preview>('/api/preview', { yaml }).then(
         (answer) => {
           if (stale) return;
-          setPreview(answer);
+          setAnswered({ yaml, preview: answer });
           setError('');
         },
         (why: unknown) => {
@@ -102,13 +103,13 @@ function usePreview(yaml: string): { preview: Preview | null; error: string } {
       clearTimeout(timer);
     };
   }, [yaml]);
-  return { preview, error };
+  return { preview: answered?.preview ?? null, error, checking: answered?.yaml !== yaml };
 }
 
-function Replay({ preview: { replay } }: { preview: Preview }) {
+function Replay({ preview: { replay }, checking }: { preview: Preview; checking: boolean }) {
   const { kinds, flips, unknown } = replay;
   return (
-    <section aria-label="What it would change">
+    <section aria-label="What it would change" aria-busy={checking}>
       <h3>What it would change</h3>
       <p aria-live="polite" className="outcome">
         {kinds === 0 && 'No calls were recorded yet: send some, and see here what a change would do to them.'}
@@ -180,7 +181,7 @@ function Verdict({ of }: { of: string }) {
   return <span className={`pill ${word}`}>{word}</span>;
 }
 
-const OPTIONS = { rate: true, errors: false, p95: false };
+const OPTIONS = ['rate'];
 const nothing = () => undefined;
 
 /// The calls of the last half hour, with those that would be other ones.

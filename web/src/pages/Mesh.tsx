@@ -1,11 +1,13 @@
 import { useLoaded } from '../lib/api';
 import { Command, Empty, Link, Trouble } from '../lib/Parts';
-import type { Mesh, Sidecar, Workload } from '../lib/types';
+import type { ControlPlane, Mesh, Sidecar, Workload } from '../lib/types';
 import { Validity } from './Certificates';
+import { ControlPlaneCards, Events } from './ControlPlane';
 import { workloadLink } from './links';
 
 export function MeshPage() {
   const { data, error } = useLoaded<Mesh>('/api/mesh', 2000);
+  const { data: told } = useLoaded<ControlPlane>('/api/control-plane', 3000);
   return (
     <>
       <header className="bar">
@@ -16,8 +18,11 @@ export function MeshPage() {
       {!data && !error && <Empty title="Loading">Asking the mesh.</Empty>}
       {data && (
         <>
+          {told && <ControlPlaneCards told={told} />}
           <h2>Sidecars</h2>
-          {data.sidecars.length === 0 ? (
+          {data.controlPlaneTrouble !== null ? (
+            <Empty title="Not known">The control plane tells it, and does not answer. Sidecars go on with what they have.</Empty>
+          ) : data.sidecars.length === 0 ? (
             <Empty title="No sidecar is connected">
               <p>Pods get one when their namespace says so. Then restart them:</p>
               <code className="block">kubectl label namespace NAMESPACE istio-injection=enabled</code>
@@ -29,6 +34,7 @@ export function MeshPage() {
           <h2>Workloads</h2>
           <Workloads workloads={data.workloads} />
           <Command>palisade status</Command>
+          {told && <Events events={told.events} />}
         </>
       )}
     </>

@@ -63,6 +63,7 @@ fn kialis_queries_give_the_right_numbers() {
     every_target_is_up(&mesh, &prometheus);
     dashboard::is_alive(&prometheus);
     the_console_recalls_the_last_day(&mesh);
+    mesh.look("recalled.mjs");
     drop(prometheus);
     let (status, answer) = Console::of(&mesh).get("api/graph?range=86400");
     assert_eq!(status, "502");
