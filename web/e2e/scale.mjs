@@ -13,7 +13,7 @@ import { expect, open } from './browser.mjs';
 const [WORKLOADS, EDGES] = [300, 2000];
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const dist = new URL('../dist/', import.meta.url);
-const LIMITS = process.argv.includes('--strict') ? { paint: 1000, layout: 2000, frames: 30 } : { paint: 10_000, layout: 2000, frames: 5 };
+const LIMITS = process.argv.includes('--strict') ? { paint: 1000, layout: 2000, frames: 30 } : { paint: 20_000, layout: 20_000, frames: 3 };
 /// Bytes (gzip) that such a graph loads in all, and elements of the page that it may take.
 const [LOADED, ELEMENTS] = [200_000, 8000];
 

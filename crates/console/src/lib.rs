@@ -27,6 +27,6 @@ mod workload;
 pub use auth::{Links, LoginLink};
 pub use server::{Changes, Console, DEFAULT_PORT};
 pub use view::{
-    Answer, Applied, ConfigObject, ControlPlane, Draft, Line, LogsOf, LongHistory, MeshEvent,
-    MeshObjects, MeshView, Problem, Question, SampleSeries, Steps, ViewError,
+    Answer, Applied, ConfigObject, ControlPlane, Draft, Line, LogsOf, LongHistory, MeshObjects,
+    MeshView, Problem, Question, SampleSeries, Steps, ViewError,
 };

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    Applied, Changes, ConfigObject, ControlPlane, Draft, Line, LogsOf, MeshEvent, MeshObjects,
-    MeshView, Question, ViewError,
+    Applied, Changes, ConfigObject, ControlPlane, Draft, Line, LogsOf, MeshObjects, MeshView,
+    Question, ViewError,
     auth::Links,
     server::{App, routes},
     view::Answer,
@@ -84,16 +84,8 @@ impl MeshView for Manifests {
         Box::pin(async { Err(ViewError::Unavailable("nobody listens".to_owned())) })
     }
 
-    fn events(&self) -> Answer<'_, Vec<MeshEvent>> {
-        let event = MeshEvent {
-            time: "2027-01-15T08:00:00Z".to_owned(),
-            warning: true,
-            object: "Pod/api.shop".to_owned(),
-            reason: "Unhealthy".to_owned(),
-            message: "no answer".to_owned(),
-            count: 2,
-        };
-        Box::pin(async { Ok(vec![event]) })
+    fn events(&self) -> Answer<'_, Vec<Value>> {
+        Box::pin(async { Ok(vec![json!({"object": "Pod/api.shop", "reason": "Unhealthy"})]) })
     }
 
     fn explain(&self, _: &World, question: &Question) -> Result<Explanation, ViewError> {

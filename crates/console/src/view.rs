@@ -22,8 +22,8 @@ pub trait MeshView: Send + Sync + 'static {
     /// What the control plane says of itself.
     fn control_plane(&self) -> Answer<'_, ControlPlane>;
 
-    /// What happened to the mesh's objects, newest first.
-    fn events(&self) -> Answer<'_, Vec<MeshEvent>>;
+    /// What happened to the mesh's objects (`time`, `warning`, `object`, `reason`, `message`, `count`), newest first.
+    fn events(&self) -> Answer<'_, Vec<Value>>;
 
     /// What would become of a request, as `palisade explain` says it.
     ///
@@ -140,23 +140,6 @@ pub struct ControlPlane {
     pub troubles: BTreeMap<String, String>,
     /// Signer, roots and the step of their rotation, as `palisade ca status -o json` prints them.
     pub authority: Value,
-}
-
-/// Something that happened to an object.
-#[derive(Clone, Debug, Serialize)]
-pub struct MeshEvent {
-    /// When, the last time (RFC 3339).
-    pub time: String,
-    /// Whether somebody should look at it.
-    pub warning: bool,
-    /// `KIND/NAME.NAMESPACE`.
-    pub object: String,
-    /// Why, in one word.
-    pub reason: String,
-    /// What, in a sentence.
-    pub message: String,
-    /// How often.
-    pub count: i32,
 }
 
 /// One of Istio's objects.

@@ -6,8 +6,6 @@
 #[path = "api/mesh.rs"]
 mod mesh;
 
-use std::time::Duration;
-
 use mesh::{Mesh, Sidecar};
 use palisade_types::MtlsMode;
 use serde_json::json;

@@ -5,10 +5,10 @@ use std::{io, net::TcpListener, os::unix::net::UnixListener, thread::JoinHandle,
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream::BoxStream};
-use palisade_cli::{Ask, CliError, Happened, Mesh, StateDir, Target};
+use palisade_cli::{Ask, CliError, Mesh, StateDir, Target};
 use palisade_console::{
     Answer, Applied, Changes, ConfigObject, Console, ControlPlane, Draft, Line, Links, LogsOf,
-    MeshEvent, MeshObjects, MeshView, Question, ViewError,
+    MeshObjects, MeshView, Question, ViewError,
 };
 use palisade_model::World;
 use palisade_policy::explain::Explanation;
@@ -145,14 +145,12 @@ impl MeshView for View {
         })
     }
 
-    fn events(&self) -> Answer<'_, Vec<MeshEvent>> {
+    fn events(&self) -> Answer<'_, Vec<Value>> {
         Box::pin(async {
             let events = palisade_cli::events(&self.0, EVENTS).await;
-            let of = |it: Happened| {
-                let Happened { time, warning, object, reason, message, count } = it;
-                MeshEvent { time, warning, object, reason, message, count }
-            };
-            Ok(events.map_err(|error| unavailable(&error))?.into_iter().map(of).collect())
+            let events = events.map_err(|error| unavailable(&error))?;
+            let json: Result<_, _> = events.iter().map(serde_json::to_value).collect();
+            json.map_err(|error| ViewError::Unavailable(error.to_string()))
         })
     }
 

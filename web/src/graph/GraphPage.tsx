@@ -106,7 +106,7 @@ export function GraphPage() {
             </option>
           ))}
         </Choice>
-        <Menu title={`Labels: ${options.join(', ') || 'none'}`}>
+        <Menu title={`Labels: ${options.length > 3 ? `${options.length} of ${LABELS.length}` : options.join(', ') || 'none'}`}>
           <fieldset>
             <legend className="hidden">Labels</legend>
             {LABELS.map((name) => (

@@ -59,7 +59,7 @@ export function Chart({ title, unit, times, lines }: Props) {
       plot.current?.destroy();
       const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
       const series = lines.map(({ name, colour: line, dash }) => ({ label: name, stroke: colour(line), width: 2, points: { filter: (plot: uPlot, index: number) => alone([...(plot.data[index] ?? [])]) }, ...(dash ? { dash } : {}) }));
-      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: (_: uPlot, __: number | null, most: number | null): uPlot.Range.MinMax => [0, most ? most * 1.1 : 1] } }, axes: [{ ...axis, values: moments }, { ...axis, size: 56 }], series: [{}, ...series] };
+      const options = { width: element.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { drag: { setScale: false } }, scales: { y: { range: (_: uPlot, __: number | null, most: number | null): uPlot.Range.MinMax => [0, most ? most * 1.1 : 1] } }, axes: [{ ...axis, values: moments }, { ...axis, size: 56, values: (_: uPlot, ticks: number[]) => ticks.map((tick) => String(Number(tick.toPrecision(4)))) }], series: [{}, ...series] };
       plot.current = new uPlot(options, [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
     };
     draw();

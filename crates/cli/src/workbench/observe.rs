@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, api::ListParams};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{CliError, Mesh, error::During};
@@ -19,7 +20,7 @@ pub struct ControlPlane {
 }
 
 /// Something that happened to an object (`v1/Event`).
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Happened {
     /// When, the last time (RFC 3339).
     pub time: String,
