@@ -1,6 +1,8 @@
 //! Real peers of HTTP/2 through the sidecars of a mesh: gRPC of Google's own implementation, nghttp2's server and
 //! curl, each allowed and denied, and what the access log and the metrics say about it. And a siege.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod siege;
 
 use std::time::Duration;
