@@ -16,6 +16,7 @@ pub(crate) fn of(kind: Kind) -> ApiResource {
         Kind::DestinationRule => (NETWORKING, "v1", "destinationrules"),
         Kind::ServiceEntry => (NETWORKING, "v1", "serviceentries"),
         Kind::Telemetry => ("telemetry.istio.io", "v1", "telemetries"),
+        Kind::VirtualService => (NETWORKING, "v1", "virtualservices"),
     };
     resource(group, version, kind.as_str(), plural)
 }

@@ -18,10 +18,12 @@ mod peer;
 mod pod;
 mod probe;
 mod request;
+pub(crate) mod retries;
 mod service;
 mod service_entry;
 mod source;
 mod telemetry;
+mod virtual_service;
 mod volume;
 mod webhook;
 mod workload;
@@ -63,6 +65,7 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
         ("Service", Some(spec)) => service::service(spec, report),
         ("ServiceEntry", Some(spec)) => service_entry::entry(spec, report),
         ("Telemetry", Some(spec)) => telemetry::telemetry(spec, report),
+        ("VirtualService", Some(spec)) => virtual_service::service(root, spec, report),
         (
             "CustomResourceDefinition"
             | "Deployment"
@@ -70,7 +73,8 @@ pub(crate) fn check(kind: KindRef, root: &Place<'_>, report: &mut Report) {
             | "Job"
             | "Pod"
             | "Service"
-            | "ServiceEntry",
+            | "ServiceEntry"
+            | "VirtualService",
             None,
         ) => {
             report.missing(root, "spec");

@@ -90,6 +90,20 @@ fn columns(kind: &str) -> Vec<Value> {
                 "Service resolution mode for the hosts (NONE, STATIC, or DNS)",
             ),
         ],
+        "VirtualService" => vec![
+            column(
+                "Gateways",
+                "string",
+                ".spec.gateways",
+                "The names of gateways and sidecars that should apply these routes",
+            ),
+            column(
+                "Hosts",
+                "string",
+                ".spec.hosts",
+                "The destination hosts to which traffic is being sent",
+            ),
+        ],
         _ => Vec::new(),
     };
     columns.push(column("Age", "date", ".metadata.creationTimestamp", AGE));

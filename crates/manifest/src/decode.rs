@@ -254,7 +254,7 @@ fn unknown_kind(place: &Place<'_>, api_version: &str, kind: &str, report: &mut R
     let Some(place) = place.get(key) else { return };
     if same.is_empty() && ISTIO.contains(&kind) {
         let message = format!("`{kind}` is not supported");
-        let help = "of Istio's kinds the security policies, DestinationRule, ServiceEntry and Telemetry are";
+        let help = "of Istio's kinds the security policies, DestinationRule, ServiceEntry, Telemetry and VirtualService are";
         report.error_help(codes::UNSUPPORTED_KIND, &place, message, help);
         return;
     }
@@ -270,7 +270,6 @@ const ISTIO: &[&str] = &[
     "Gateway",
     "ProxyConfig",
     "Sidecar",
-    "VirtualService",
     "WasmPlugin",
     "WorkloadEntry",
     "WorkloadGroup",

@@ -28,6 +28,7 @@ mod telemetry;
 mod tree;
 mod typed;
 mod value;
+mod virtual_service;
 
 pub use check::is_reserved_header;
 pub use crds::crds;
@@ -64,3 +65,8 @@ pub use telemetry::{
 };
 pub use tree::{Content, Document, Entry, Node};
 pub use typed::Typed;
+pub use value::{qualified, regex};
+pub use virtual_service::{
+    Destination, HttpMatch, HttpRetry, HttpRoute, HttpRouteDestination, PortSelector, StringMatch,
+    VirtualService, VirtualServiceSpec,
+};

@@ -10,7 +10,7 @@ mod tracing;
 use palisade_types::{Diagnostic, Mesh, OutboundTrafficPolicy, PathNormalization, TrustDomain};
 
 use crate::{
-    Content, codes,
+    Content, HttpRetry, check, codes,
     place::{Place, Report},
     read::read,
     schema::MESH_CONFIG,
@@ -52,7 +52,7 @@ fn take(root: &Place<'_>, mesh: &mut Mesh, report: &mut Report) {
     let text = |place: Place<'_>| place.node.text().map(str::to_owned);
     if let Some(place) = root.get("rootNamespace") {
         let namespace = place.node.text().unwrap_or_default();
-        if crate::check::is_namespace(namespace) {
+        if check::is_namespace(namespace) {
             mesh.root_namespace = namespace.to_owned();
         } else {
             report.error(codes::NAME, &place, format!("`{namespace}` is no name of a namespace"));
@@ -74,6 +74,11 @@ fn take(root: &Place<'_>, mesh: &mut Mesh, report: &mut Report) {
     }
     if let Some(file) = root.get("accessLogFile").and_then(text) {
         mesh.access_log_file = file;
+    }
+    if let Some(place) = root.get("defaultHttpRetryPolicy") {
+        check::retries::policy(&place, report);
+        let said = serde_json::from_value::<HttpRetry>(place.node.to_value());
+        mesh.retries = said.ok().map(|it| it.policy());
     }
     mesh.extension_providers = providers::take(root, report);
     mesh.tracing = tracing::take(root, report);

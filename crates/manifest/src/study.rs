@@ -133,10 +133,7 @@ mod tests {
                 "{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: a}, spec: {}}",
                 &[][..],
             ),
-            (
-                "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}}",
-                &[],
-            ),
+            ("{apiVersion: networking.istio.io/v1, kind: EnvoyFilter, metadata: {name: a}}", &[]),
             (
                 "{apiVersion: security.istio.io/v1, kind: AuthorisationPolicy, metadata: {name: a}}",
                 &["PAL0012"],

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry, schema::Kind,
+    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry, VirtualService, schema::Kind,
 };
 
 /// An object as the type that the mesh reads.
@@ -22,6 +22,7 @@ pub enum Typed {
     Service(Box<Service>),
     ServiceEntry(Box<ServiceEntry>),
     Telemetry(Box<Telemetry>),
+    VirtualService(Box<VirtualService>),
     /// A kind that the mesh reads nothing but the metadata of.
     Other(Box<ObjectMeta>),
 }
@@ -45,6 +46,7 @@ impl Typed {
             "Service" => Self::Service(boxed(value)?),
             "ServiceEntry" => Self::ServiceEntry(boxed(value)?),
             "Telemetry" => Self::Telemetry(boxed(value)?),
+            "VirtualService" => Self::VirtualService(boxed(value)?),
             _ => Self::Other(boxed(value.get("metadata").cloned().unwrap_or_default())?),
         })
     }
@@ -63,6 +65,7 @@ impl Typed {
             Self::Service(object) => &object.metadata,
             Self::ServiceEntry(object) => &object.metadata,
             Self::Telemetry(object) => &object.metadata,
+            Self::VirtualService(object) => &object.metadata,
             Self::Other(metadata) => metadata,
         }
     }

@@ -3,12 +3,31 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// The bytes of standard base64.
 #[must_use]
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.decode(text.replace(['\n', '\r'], "")).ok()
+}
+
+/// The host that a rule of Istio's means: a short name is relative to the rule's own namespace, a name with a dot is
+/// taken as it is.
+#[must_use]
+pub fn qualified(host: &str, namespace: &str) -> String {
+    if host.contains(['.', '*']) {
+        host.to_owned()
+    } else {
+        format!("{host}.{namespace}.svc.cluster.local")
+    }
+}
+
+/// A regular expression of RE2 for the whole of a text.
+#[must_use]
+pub fn regex(text: &str) -> Option<Regex> {
+    let build = |text: &str| RegexBuilder::new(text).unicode(false).build().ok();
+    build(text).and_then(|_| build(&format!("^(?:{text})$")))
 }
 
 /// Whether a text is a time as API servers write it.

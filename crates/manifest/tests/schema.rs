@@ -127,6 +127,7 @@ fn definitions_of_istio_have_its_names_versions_and_columns() {
     destinationrules.networking.istio.io dr v1,v1alpha3,v1beta1 Host,Age
     serviceentries.networking.istio.io se v1,v1alpha3,v1beta1 Hosts,Location,Resolution,Age
     telemetries.telemetry.istio.io telemetry v1,v1alpha1 Age
+    virtualservices.networking.istio.io vs v1,v1alpha3,v1beta1 Gateways,Hosts,Age
     ");
 }
 

@@ -15,10 +15,12 @@ mod world;
 pub use keys::KeySource;
 pub use lint::{Finding, IGNORE, lint};
 pub use mutants::{Mutant, mutants};
+pub use palisade_manifest::{HttpMatch, StringMatch, regex};
+
 pub use objects::{Kind, Object, ObjectRef, Objects, Refusal};
 pub use proxy_config::{
-    Endpoint, Entry, Inbound, InboundPort, Matching, Metadata, MtlsModes, NamedEndpoint, Outbound,
-    OutboundPort, Peer, ProxyConfig, ServiceRef, Trust, Upstream, Workload,
+    Endpoint, Entry, HttpRoute, Inbound, InboundPort, Matching, Metadata, MtlsModes, NamedEndpoint,
+    Outbound, OutboundPort, Peer, ProxyConfig, ServiceRef, Trust, Upstream, Workload,
 };
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
 pub use tracing::{Tracing, TracingSpec};

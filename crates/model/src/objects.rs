@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, PeerAuthentication, Pod,
-    RequestAuthentication, Service, ServiceEntry, Telemetry,
+    RequestAuthentication, Service, ServiceEntry, Telemetry, VirtualService,
 };
 use palisade_types::Mesh;
 
@@ -40,6 +40,7 @@ pub struct Objects {
     pub(crate) destination_rules: Store<DestinationRule>,
     pub(crate) service_entries: Store<ServiceEntry>,
     pub(crate) telemetries: Store<Telemetry>,
+    pub(crate) virtual_services: Store<VirtualService>,
     /// Keys of token issuers that were fetched.
     pub(crate) keys: BTreeMap<KeySource, String>,
     pub(crate) trust: Option<Trust>,
@@ -60,6 +61,7 @@ impl Objects {
             Object::DestinationRule(it) => self.destination_rules.apply(at, *it),
             Object::ServiceEntry(it) => self.service_entries.apply(at, *it),
             Object::Telemetry(it) => self.telemetries.apply(at, *it),
+            Object::VirtualService(it) => self.virtual_services.apply(at, *it),
         }
     }
 
@@ -76,6 +78,7 @@ impl Objects {
             Kind::DestinationRule => self.destination_rules.refuse(at, refusal),
             Kind::ServiceEntry => self.service_entries.refuse(at, refusal),
             Kind::Telemetry => self.telemetries.refuse(at, refusal),
+            Kind::VirtualService => self.virtual_services.refuse(at, refusal),
         }
     }
 
@@ -92,6 +95,7 @@ impl Objects {
             Kind::DestinationRule => self.destination_rules.delete(at),
             Kind::ServiceEntry => self.service_entries.delete(at),
             Kind::Telemetry => self.telemetries.delete(at),
+            Kind::VirtualService => self.virtual_services.delete(at),
         }
     }
 

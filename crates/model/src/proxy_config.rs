@@ -2,10 +2,10 @@
 //! file holds, the same in both cases. Unknown fields are refused, so that a sidecar never enforces
 //! half of a config that it does not understand.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use palisade_manifest::{AuthorizationPolicy, RequestAuthentication};
-use palisade_types::{Mesh, MtlsMode, Protocol, SpiffeId};
+use palisade_manifest::{AuthorizationPolicy, HttpMatch, RequestAuthentication};
+use palisade_types::{Mesh, MtlsMode, Protocol, RetryPolicy, SpiffeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Tracing, Traffic};
@@ -178,6 +178,9 @@ pub struct OutboundPort {
     /// How its endpoints are shared out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub traffic: Traffic,
+    /// How its requests are treated, of which the first that matches decides; none: all alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<HttpRoute>,
     /// What a ServiceEntry says besides; none for a service of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<Entry>,
@@ -185,6 +188,24 @@ pub struct OutboundPort {
 
 fn is_default(traffic: &Traffic) -> bool {
     *traffic == Traffic::default()
+}
+
+/// How some requests of a service are treated: a VirtualService's route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpRoute {
+    /// Which requests, as written; none: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<HttpMatch>,
+    /// The port of the service that they go to, if it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How long a request may take, if there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// When it is sent again; none: as the mesh says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RetryPolicy>,
 }
 
 /// How connections to a port of a ServiceEntry are known, and where they go.

@@ -8,6 +8,7 @@ mod destination;
 mod entries;
 mod inbound;
 mod outbound;
+mod routes;
 mod selection;
 mod services;
 mod tracing;
@@ -28,7 +29,10 @@ pub(crate) use tracing::find as tracing_provider;
 pub(crate) use workload::identity as identity_of;
 pub use workload::{has_sidecar, metadata_of};
 
-use self::{entries::Entries, outbound::Destinations, services::Registry, tracing::Telemetries};
+use self::{
+    entries::Entries, outbound::Destinations, routes::ClientRoutes, services::Registry,
+    tracing::Telemetries,
+};
 use crate::{Inbound, Objects, Outbound, Peer, ProxyConfig, Tracing, Trust, Workload, providers};
 
 /// The mesh at one generation.
@@ -63,6 +67,7 @@ impl Snapshot {
         let registry = Registry::new(objects, &pods);
         let modes = selection::Modes::new(objects, &mesh);
         let policies = ClientPolicies::new(objects, &mesh);
+        let routes = ClientRoutes::new(objects);
         let entries = Entries::new(objects);
         let telemetries = Telemetries::new(objects, &mesh);
         let destinations = Destinations::new(&registry, &modes, &mesh);
@@ -72,10 +77,10 @@ impl Snapshot {
             .filter(|pod| has_sidecar(pod))
             .filter_map(|pod| {
                 let namespace = pod.metadata.namespace.as_str();
-                let outbound = outbound
-                    .entry((policies.scope(namespace), entries.scope(namespace)))
-                    .or_insert_with(|| {
-                        Arc::new(destinations.seen_from(namespace, &policies, &entries))
+                let scopes = [policies.scope(namespace), routes.scope(namespace)];
+                let outbound =
+                    outbound.entry((scopes, entries.scope(namespace))).or_insert_with(|| {
+                        Arc::new(destinations.seen_from(namespace, &policies, &routes, &entries))
                     });
                 let part = Part {
                     workload: Arc::new(workload::workload(pod, &mesh)?),

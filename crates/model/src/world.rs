@@ -198,6 +198,7 @@ fn known(typed: &Typed) -> Option<Object> {
         Typed::DestinationRule(it) => Object::DestinationRule(it),
         Typed::ServiceEntry(it) => Object::ServiceEntry(it),
         Typed::Telemetry(it) => Object::Telemetry(it),
+        Typed::VirtualService(it) => Object::VirtualService(it),
         Typed::EndpointSlice(it) => Object::EndpointSlice(it),
         Typed::Namespace(it) => return Some(Object::Namespace(it)),
         Typed::PeerAuthentication(it) => Object::PeerAuthentication(it),

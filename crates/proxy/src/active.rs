@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use palisade_http::RequestHead;
 use palisade_model::{InboundPort, Metadata, OutboundPort, ProxyConfig, ServiceRef};
 use palisade_policy::{
     Attributes, Before, CompiledPolicies, Custom, Decision, Reason, Scope, TokenRules, Verdict,
@@ -19,6 +20,7 @@ use crate::spans::Tracers;
 pub(crate) use anywhere::{Anywhere, Said};
 pub(crate) use cluster::{Counted, Full, Slot};
 pub(crate) use route::{Destination, Pick, Route, Taken, Target, Targets};
+pub(crate) use rules::Budget;
 
 mod anywhere;
 mod balance;
@@ -27,6 +29,7 @@ mod hosts;
 mod names;
 mod outlier;
 mod route;
+mod rules;
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Active {
     inbound: HashMap<u16, InboundPort>,
     services: HashMap<SocketAddr, Arc<Route>>,
     anywhere: HashMap<u16, Arc<Anywhere>>,
+    /// Ports that routes of other ports lead to, by host and number.
+    elsewhere: HashMap<(String, u16), Arc<Route>>,
     peers: HashMap<IpAddr, Metadata>,
     /// The way to the provider of the CUSTOM policies.
     provider: Option<Arc<Route>>,
@@ -68,7 +73,7 @@ impl Active {
         let mut provider = None;
         let mut routes = Vec::with_capacity(config.outbound.ports.len());
         for port in &config.outbound.ports {
-            let route = Arc::new(Route::new(port.clone(), targets));
+            let route = Arc::new(Route::new(port.clone(), targets, config.mesh.retries.as_ref()));
             let asked = policies.provider();
             let is_asked = |it: &Arc<ExtensionProvider>| {
                 is_at(&it.service, it.namespace.as_deref(), it.port, port)
@@ -100,10 +105,21 @@ impl Active {
             };
             routes.iter().find(is_its).cloned()
         });
-        drop(routes);
+        let elsewhere = elsewhere(&routes);
         targets.forget_unused();
         let anywhere = anywhere.into_iter().map(|(port, all)| (port, Arc::new(all))).collect();
-        Self { config, policies, tokens, inbound, services, anywhere, peers, provider, tracers }
+        Self {
+            config,
+            policies,
+            tokens,
+            inbound,
+            services,
+            anywhere,
+            elsewhere,
+            peers,
+            provider,
+            tracers,
+        }
     }
 
     /// The generation that is acknowledged and recorded.
@@ -205,6 +221,29 @@ impl Active {
         }
     }
 
+    /// Where a request of the workload to `address` goes, and how long it may take; nothing is said about what is
+    /// no service's.
+    pub(crate) fn requested(
+        &self,
+        address: SocketAddr,
+        (head, received): (&RequestHead, &[u8]),
+    ) -> (Destination, Option<Arc<Budget>>) {
+        let route = match self.belongs(address, Said::Host(head.authority(received))) {
+            Destination::Service(route) => route,
+            other => return (other, None),
+        };
+        let mode = self.config.mesh.path_normalization;
+        let Some((budget, port)) = route.rules.find((head, received), mode) else {
+            return (Destination::Unrouted(route), None);
+        };
+        let budget = Some(Arc::clone(budget));
+        let Some(port) = port else { return (Destination::Service(route), budget) };
+        match self.elsewhere.get(&(route.port.service.host.clone(), port)) {
+            Some(other) => (Destination::Service(Arc::clone(other)), budget),
+            None => (Destination::Portless(route), budget),
+        }
+    }
+
     /// What becomes of a connection to what the mesh does not know.
     pub(crate) fn unknown(&self) -> Destination {
         match self.config.mesh.outbound_traffic_policy {
@@ -212,6 +251,19 @@ impl Active {
             OutboundTrafficPolicy::RegistryOnly => Destination::BlackHole,
         }
     }
+}
+
+/// The ports that routes of other ports of their services lead to.
+fn elsewhere(routes: &[Arc<Route>]) -> HashMap<(String, u16), Arc<Route>> {
+    let wanted = routes
+        .iter()
+        .flat_map(|route| route.rules.ports().map(|port| (route.port.service.host.clone(), port)));
+    let found = wanted.filter_map(|(host, port)| {
+        let mut all = routes.iter();
+        let other = all.find(|it| it.port.port == port && it.port.service.host == host)?;
+        Some(((host, port), Arc::clone(other)))
+    });
+    found.collect()
 }
 
 /// The workload as policies select it.

@@ -9,7 +9,7 @@ use palisade_http::{
 use palisade_telemetry::ResponseFlags;
 use palisade_tls::{HandshakeReason, reason_of};
 
-use crate::{inbound::custom::External, upstream::ConnectError};
+use crate::{inbound::custom::External, patience::Late, upstream::ConnectError};
 
 /// Why the sidecar answers instead of the server.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ pub(crate) enum Answer {
     StreamReset(h2::Reason),
     /// The server's answer can't be read.
     BadResponse(ResponseError),
-    /// There is nothing to route it to: CONNECT.
+    /// The server has not answered in time.
+    Late(Late),
+    /// There is nothing to route it to: CONNECT, or no route is for it.
     NoRoute,
     /// The service has no endpoint.
     NoEndpoint,
@@ -129,6 +131,7 @@ impl Answer {
             Self::LongBody => 413,
             Self::NoRoute => 404,
             Self::BadResponse(_) | Self::BlackHole => 502,
+            Self::Late(_) => 504,
             Self::NoConnection(_)
             | Self::NoResponse(_)
             | Self::StreamReset(_)
@@ -154,6 +157,7 @@ impl Answer {
             | Self::BlackHole => "".into(),
             Self::BadBody => "Bad Request".into(),
             Self::LongBody => "Payload Too Large".into(),
+            Self::Late(_) => "upstream request timeout".into(),
             Self::NoEndpoint => "no healthy upstream".into(),
             Self::NoConnection(_)
             | Self::NoResponse(_)
@@ -178,6 +182,7 @@ impl Answer {
             Self::Unreadable(error) => error.details().into(),
             Self::BadBody => "http1.codec_error".into(),
             Self::LongBody => "request_payload_too_large".into(),
+            Self::Late(late) => late.details().into(),
             Self::NoRoute => "route_not_found".into(),
             Self::NoEndpoint => "no_healthy_upstream".into(),
             Self::BlackHole => "direct_response".into(),
@@ -208,6 +213,7 @@ impl Answer {
         match self {
             Self::External(_) => ResponseFlags::UNAUTHORIZED_EXTERNAL,
             Self::BadBody => ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+            Self::Late(_) => ResponseFlags::UPSTREAM_REQUEST_TIMEOUT,
             Self::NoRoute => ResponseFlags::NO_ROUTE,
             Self::Unreadable(error) if error.is_protocol_error() => {
                 ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR

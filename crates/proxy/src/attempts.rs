@@ -1,22 +1,22 @@
 //! The attempts of a request: where each goes, and whether another is made.
 //!
-//! This is Istio's default retry policy (`pilot/pkg/networking/core/route/retry`): two retries, at endpoints that
-//! were not tried yet, after `connect-failure`, `refused-stream`, and the gRPC statuses `unavailable` and
-//! `cancelled`. An answer 503 is retried too where that is safe: Istio did so for all requests until 1.23, and
-//! does for none since; here it is done for methods that may be repeated. A request of which the server may have
-//! seen a part is sent again only if all of it is at hand.
+//! What is tried again is said by a VirtualService, the mesh's settings, or Istio's default, in Envoy's words
+//! (`x-envoy-retry-on`). A request of which the server may have seen a part is sent again only if all of it is at
+//! hand.
 
-use std::{cell::Cell, net::SocketAddr, time::Duration};
+use std::{cell::Cell, net::SocketAddr, sync::Arc, time::Duration};
 
-use palisade_http::Method;
+use palisade_http::{Method, RequestHead};
 use palisade_telemetry::ResponseFlags;
+use palisade_types::{RetryCondition as Condition, RetryPolicy};
 use smallvec::SmallVec;
 use tokio::time::sleep;
 
 use crate::{
-    active::{Counted, Slot},
+    active::{Budget, Counted, Slot},
     answer::Answer,
     outbound::Routed,
+    patience::{Late, Patience},
     upstream::{ConnectError, Dial},
     worker::Worker,
 };
@@ -37,6 +37,8 @@ pub(crate) struct Attempts<'a> {
     routed: &'a mut Routed,
     original: SocketAddr,
     method: Method,
+    /// None: it may take for ever, and is sent once.
+    budget: Option<Arc<Budget>>,
     tried: SmallVec<[usize; 3]>,
     retries: u32,
     flags: Cell<ResponseFlags>,
@@ -58,6 +60,8 @@ pub(crate) enum Trouble {
     Declined,
     /// There was no answer.
     Lost,
+    /// There was none in time.
+    Late(Late),
     /// It is not the server's fault, or the client has been told something already.
     Final,
 }
@@ -126,7 +130,18 @@ impl Towards<'_> {
 
     /// Whether the request may have to be sent again.
     pub(crate) fn may_repeat(&self) -> bool {
-        matches!(self, Self::Service(attempts) if attempts.routed.route().is_some())
+        matches!(self, Self::Service(attempts) if attempts.retries().is_some())
+    }
+
+    /// How long the request with this head may take. A connection that is to become something else than HTTP takes
+    /// as long as it takes.
+    pub(crate) fn patience(&self, head: &RequestHead) -> Patience {
+        match self {
+            Self::Service(Attempts { budget: Some(budget), .. }) if !head.is_upgrade() => {
+                Patience::new(budget.timeout, budget.retries.per_try_timeout)
+            }
+            Self::Workload(_) | Self::Service(_) => Patience::default(),
+        }
     }
 }
 
@@ -137,9 +152,9 @@ impl<'a> Attempts<'a> {
     /// What the client is told if as many requests are under way as may be.
     pub(crate) fn new(
         worker: &'a Worker,
-        routed: &'a mut Routed,
-        original: SocketAddr,
+        (routed, original): (&'a mut Routed, SocketAddr),
         method: Method,
+        budget: Option<Arc<Budget>>,
     ) -> Result<Self, Answer> {
         let under_way = match routed.route() {
             None => Slot::default(),
@@ -156,6 +171,7 @@ impl<'a> Attempts<'a> {
             routed,
             original,
             method,
+            budget,
             tried: SmallVec::new(),
             retries: 0,
             flags: Cell::default(),
@@ -164,18 +180,21 @@ impl<'a> Attempts<'a> {
         })
     }
 
+    /// When it is sent again, if ever.
+    fn retries(&self) -> Option<&RetryPolicy> {
+        let retries = &self.budget.as_ref()?.retries;
+        (retries.attempts > 0).then_some(retries)
+    }
+
     fn declines(&self, begun: Begun) -> bool {
         self.routed.answered(self.worker, begun.status);
-        let wanted = match begun.grpc_status {
-            Some(status) => matches!(status, CANCELLED | UNAVAILABLE),
-            None => begun.status == 503 && self.method.is_idempotent(),
-        };
-        wanted && begun.replayable && self.routed.route().is_some() && self.has_one_left()
+        let Some(retries) = self.retries() else { return false };
+        is_retriable(retries, begun, self.method) && begun.replayable && self.has_one_left(retries)
     }
 
     /// Whether another attempt may be made after this one; what the client gets says so if not.
-    fn has_one_left(&self) -> bool {
-        if self.retries < RETRIES {
+    fn has_one_left(&self, retries: &RetryPolicy) -> bool {
+        if self.retries < retries.attempts {
             return true;
         }
         self.flags.set(self.flags.get().and(ResponseFlags::UPSTREAM_RETRY_LIMIT));
@@ -183,12 +202,18 @@ impl<'a> Attempts<'a> {
     }
 
     fn allows(&self, trouble: Trouble, restartable: bool) -> bool {
+        let Some(retries) = self.retries() else { return false };
+        let asked = |condition| retries.on.any(&[condition]) || retries.on.any(WITHOUT_ANSWER);
         let wanted = match trouble {
-            Trouble::Connect | Trouble::Refused => restartable && self.routed.route().is_some(),
-            Trouble::Declined => true,
-            Trouble::Overflow | Trouble::Lost | Trouble::Final => false,
+            Trouble::Connect => {
+                asked(Condition::ConnectFailure) || asked(Condition::ResetBeforeRequest)
+            }
+            Trouble::Refused => asked(Condition::RefusedStream),
+            Trouble::Lost | Trouble::Late(Late::Attempt) => retries.on.any(WITHOUT_ANSWER),
+            Trouble::Declined => return self.has_one_left(retries),
+            Trouble::Overflow | Trouble::Late(Late::Whole) | Trouble::Final => false,
         };
-        wanted && self.has_one_left()
+        wanted && restartable && self.has_one_left(retries)
     }
 
     fn failed(&self, trouble: Trouble) {
@@ -197,6 +222,8 @@ impl<'a> Attempts<'a> {
             Trouble::Connect | Trouble::Refused | Trouble::Lost => {
                 self.routed.answered(self.worker, 503);
             }
+            // As Envoy counts what has not come in time.
+            Trouble::Late(_) => self.routed.answered(self.worker, 504),
             Trouble::Overflow => self.worker.shared.metrics.overflowed(),
             Trouble::Declined | Trouble::Final => {}
         }
@@ -205,6 +232,8 @@ impl<'a> Attempts<'a> {
     /// Pauses and goes to another endpoint, if there is one.
     async fn go_on(&mut self) -> bool {
         let Some(route) = self.routed.route() else { return false };
+        let Some(retries) = self.retries() else { return false };
+        let (backoff, anew) = (retries.backoff, !retries.previous_hosts);
         // The last retry is over: it must not stand in the way of the next.
         self.retrying = Slot::default();
         match route.cluster.take(Counted::Retries, route.port.traffic.max_retries) {
@@ -215,8 +244,11 @@ impl<'a> Attempts<'a> {
                 return false;
             }
         }
-        self.tried.extend(self.routed.endpoint());
-        sleep(pause(self.retries, |bound| self.worker.random.borrow_mut().below(bound))).await;
+        if anew {
+            self.tried.extend(self.routed.endpoint());
+        }
+        sleep(pause(backoff, self.retries, |bound| self.worker.random.borrow_mut().below(bound)))
+            .await;
         self.retries += 1;
         self.routed.go_on(self.worker, self.original, &self.tried).await;
         let goes = self.routed.refusal().is_none();
@@ -227,31 +259,84 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// Whether a policy has a request sent again after this answer.
+fn is_retriable(retries: &RetryPolicy, begun: Begun, method: Method) -> bool {
+    let on = &retries.on;
+    let of_status = match begun.status {
+        409 => on.any(&[Condition::Retriable4xx]),
+        502..=504 => on.any(&[Condition::ServerError, Condition::GatewayError]),
+        500..=599 => on.any(&[Condition::ServerError]),
+        _ => false,
+    };
+    let of_grpc = match begun.grpc_status {
+        Some(1) => on.any(&[Condition::Cancelled]),
+        Some(4) => on.any(&[Condition::DeadlineExceeded]),
+        Some(8) => on.any(&[Condition::ResourceExhausted]),
+        Some(13) => on.any(&[Condition::Internal]),
+        Some(14) => on.any(&[Condition::Unavailable]),
+        Some(_) => false,
+        None => begun.status == 503 && method.is_idempotent() && on.any(&[Condition::Safe503]),
+    };
+    of_status || of_grpc || on.statuses.contains(&begun.status)
+}
+
+/// Conditions that hold whenever there is no answer.
+const WITHOUT_ANSWER: &[Condition] =
+    &[Condition::ServerError, Condition::GatewayError, Condition::Reset];
+
 /// The pause before a retry, when there have been so many: random, and growing with their number, as Envoy's
-/// `JitteredExponentialBackOffStrategy` with its default base.
-fn pause(retries: u32, mut below: impl FnMut(usize) -> usize) -> Duration {
-    let most = BASE_PAUSE_MILLIS.saturating_mul(1 << retries.min(8)).min(10 * BASE_PAUSE_MILLIS);
+/// `JitteredExponentialBackOffStrategy`.
+fn pause(base: Duration, retries: u32, mut below: impl FnMut(usize) -> usize) -> Duration {
+    let base = usize::try_from(base.as_millis()).unwrap_or(usize::MAX).max(1);
+    let most = base.saturating_mul(1 << retries.min(8)).min(base.saturating_mul(10));
     Duration::from_millis(u64::try_from(below(most)).unwrap_or_default())
 }
 
-/// How often a request is sent once more.
-const RETRIES: u32 = 2;
-
-const BASE_PAUSE_MILLIS: usize = 25;
-
-/// gRPC statuses.
-const CANCELLED: u8 = 1;
-const UNAVAILABLE: u8 = 14;
-
 #[cfg(test)]
 mod tests {
+    use palisade_types::RetryOn;
+
     use super::*;
 
     #[test]
     fn pauses_are_random_and_grow_up_to_a_quarter_of_a_second() {
+        let usual = RetryPolicy::default().backoff;
         let longest: Vec<u128> =
-            (0..6).map(|retries| pause(retries, |bound| bound - 1).as_millis()).collect();
+            (0..6).map(|retries| pause(usual, retries, |bound| bound - 1).as_millis()).collect();
         assert_eq!(longest, [24, 49, 99, 199, 249, 249]);
-        assert_eq!(pause(1, |_| 0), Duration::ZERO);
+        assert_eq!(pause(usual, 1, |_| 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn answers_are_retried_as_envoy_retries_them() {
+        let (get, post) = (Method::GET, Method::POST);
+        for (on, status, grpc_status, method, expected) in [
+            ("", 503, None, get, true),
+            ("", 503, None, post, false),
+            ("", 500, None, get, false),
+            ("", 503, Some(2), get, false),
+            ("", 200, Some(14), post, true),
+            ("", 200, Some(1), post, true),
+            ("", 200, Some(13), post, false),
+            ("5xx", 500, None, post, true),
+            ("5xx", 503, None, post, true),
+            ("5xx", 200, Some(14), post, false),
+            ("gateway-error", 504, None, post, true),
+            ("gateway-error", 500, None, post, false),
+            ("retriable-4xx", 409, None, post, true),
+            ("retriable-4xx", 404, None, post, false),
+            ("418,internal", 418, None, post, true),
+            ("418,internal", 200, Some(13), post, true),
+            ("418,internal", 503, None, get, false),
+            ("deadline-exceeded,resource-exhausted", 200, Some(4), post, true),
+            ("deadline-exceeded,resource-exhausted", 200, Some(8), post, true),
+            ("retriable-status-codes", 503, None, get, false),
+        ] {
+            let on = if on.is_empty() { RetryOn::default() } else { on.parse().unwrap() };
+            let policy = RetryPolicy { on, ..RetryPolicy::default() };
+            let begun = Begun { status, grpc_status, replayable: true };
+            let told = format!("{:?} {begun:?} {method:?}", policy.on);
+            assert_eq!(is_retriable(&policy, begun, method), expected, "{told}");
+        }
     }
 }

@@ -1,7 +1,12 @@
 //! Passing an allowed request on, and what came of it. The same for both directions: only where to, and
 //! with which edits, differs.
 
-use std::{borrow::Cow, future::poll_fn, net::SocketAddr, pin::pin};
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+};
 
 use palisade_http::{BodyError, CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
 use palisade_telemetry::{ResponseFlags, Timeout};
@@ -23,6 +28,7 @@ use crate::{
     http2,
     inbound::guard::{Guard, Revoked, unless_revoked},
     io::Stream,
+    patience::Late,
     pool::Upstream,
     reply::reply,
     upstream::ConnectError,
@@ -183,6 +189,7 @@ pub(crate) async fn forward(
         (std::mem::take(&mut scratch.response), std::mem::take(&mut scratch.added));
     let download = Download::new(head.asked(), response, down, added, worker.signature(server));
     let mut exchange = Exchange::new(upload, download);
+    exchange.patience = towards.patience(head);
     let mut answered = None;
     let Client { stream, received, under, .. } = client;
     let mut begin = |_: &ResponseHead| {
@@ -287,7 +294,7 @@ pub(crate) async fn run<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connected = connect(worker, (&mut *client, received), exchange, towards).await;
+    let mut connected = connect(worker, (&mut *client, received), exchange, towards).await?;
     loop {
         let failure = match connected {
             Err(ConnectError::Left) => LEFT,
@@ -304,30 +311,49 @@ where
                     matches!(error, ExchangeError::Download(DownloadError::NoResponse(_)));
                 if is_lost && upstream.reused && exchange.is_replayable(method) {
                     exchange.rewind();
-                    connected = towards.dial().fresh_as(worker, Offer::Http1, upstream.slot).await;
+                    let fresh = towards.dial().fresh_as(worker, Offer::Http1, upstream.slot);
+                    connected = unless_late(exchange, pin!(fresh)).await?;
                     continue;
                 }
                 Failure::Exchange(error)
             }
         };
         failure.count(worker);
-        if !towards.again(failure.trouble(), exchange.is_restartable()).await {
+        let again = towards.again(failure.trouble(), exchange.is_restartable());
+        if !unless_late(exchange, pin!(again)).await? {
             return Err(failure);
         }
         exchange.rewind();
-        connected = connect(worker, (&mut *client, received), exchange, towards).await;
+        connected = connect(worker, (&mut *client, received), exchange, towards).await?;
     }
 }
 
-/// A connection for the request, unless its client leaves while it waits for one.
+/// A connection for the request, unless its client leaves while it waits for one, or it takes too long.
 async fn connect<C: AsyncRead + Unpin>(
     worker: &Worker,
     (client, received): (&mut C, &Buffer),
     exchange: &mut Exchange,
     towards: &Towards<'_>,
-) -> Result<Upstream, ConnectError> {
+) -> Result<Result<Upstream, ConnectError>, Failure> {
+    let complete = exchange.is_complete();
+    let mut patience = std::mem::take(&mut exchange.patience);
     let left = poll_fn(|cx| exchange.poll_left(cx, client, received, &worker.buffers));
-    towards.dial().request(worker, left).await
+    let connected = patience.step(complete, pin!(towards.dial().request(worker, left))).await;
+    exchange.patience = patience;
+    connected.map_err(late)
+}
+
+/// The result of a step between exchanges, unless the request takes too long.
+async fn unless_late<T>(
+    exchange: &mut Exchange,
+    step: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Failure> {
+    let complete = exchange.is_complete();
+    exchange.patience.step(complete, step).await.map_err(late)
+}
+
+fn late(late: Late) -> Failure {
+    Failure::Exchange(ExchangeError::Late(late))
 }
 
 /// Exchanges with a server that speaks HTTP/2; again where another attempt is made. Our address towards it.
@@ -339,7 +365,8 @@ async fn run_http2(
     begin: &mut impl FnMut(&ResponseHead) -> Persistence,
 ) -> Result<Option<SocketAddr>, Failure> {
     loop {
-        let failure = match worker.http2.stream(worker, towards.dial()).await {
+        let stream = worker.http2.stream(worker, towards.dial());
+        let failure = match unless_late(exchange, pin!(stream)).await? {
             Err(error) => Failure::Connect(error),
             Ok(mut up) => {
                 let mut take =
@@ -352,7 +379,8 @@ async fn run_http2(
             }
         };
         failure.count(worker);
-        if !towards.again(failure.trouble(), exchange.is_restartable()).await {
+        let again = towards.again(failure.trouble(), exchange.is_restartable());
+        if !unless_late(exchange, pin!(again)).await? {
             return Err(failure);
         }
         exchange.rewind();
@@ -386,6 +414,7 @@ impl Failure {
                 | DownloadError::Head(_)
                 | DownloadError::Body => Trouble::Final,
             },
+            Self::Exchange(ExchangeError::Late(late)) => Trouble::Late(*late),
             Self::Exchange(ExchangeError::Upload(_)) | Self::Revoked(_) => Trouble::Final,
         }
     }
@@ -453,6 +482,10 @@ pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box
                 cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, BROKEN_RESPONSE)
             }
         },
+        Failure::Exchange(ExchangeError::Late(late)) if begun => {
+            cut(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, late.details())
+        }
+        Failure::Exchange(ExchangeError::Late(late)) => Ok(Answer::Late(late)),
         Failure::Exchange(ExchangeError::Upload(error)) => match error {
             UploadError::Body(BodyError::Truncated) | UploadError::Client => {
                 Err(Box::new(gone(status)))

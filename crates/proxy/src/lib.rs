@@ -25,6 +25,7 @@ mod io;
 mod log;
 mod options;
 mod outbound;
+mod patience;
 mod pool;
 mod probe;
 mod reply;

@@ -84,14 +84,15 @@ impl session::Session for Session<'_> {
         let worker = requests.worker;
         let mut asked = Asked::new(Since::at(client.since()));
         let received = client.received.bytes();
-        let mut routed = requests.route(&scratch.request, received).await;
+        let (mut routed, budget) = requests.route(&scratch.request, received).await;
         let Scratch { request: head, up, .. } = scratch;
         let prepared = asked.prepare(worker, &routed, (head, received)).and_then(|edits| {
             Upload::new(head, received, &edits, std::mem::take(up)).map_err(|_| Answer::BadBody)
         });
         let version = routed.version(Version::Http1);
-        let to = prepared
-            .and_then(|upload| Ok((upload, requests.attempts(&mut routed, head.method())?)));
+        let to = prepared.and_then(|upload| {
+            Ok((upload, requests.attempts(&mut routed, head.method(), budget)?))
+        });
         match to {
             Err(answer) => {
                 let ended = self.answer(&scratch.request, &answer).await;

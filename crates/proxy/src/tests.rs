@@ -13,6 +13,7 @@ mod limits;
 mod opaque;
 mod resilience;
 mod revoked;
+mod routes;
 mod signature;
 mod size;
 pub(crate) mod support;

@@ -10,6 +10,7 @@ mod mesh;
 mod path_template;
 mod pattern;
 mod provider;
+mod retry;
 mod tracing;
 mod workload;
 
@@ -23,6 +24,7 @@ pub use provider::{
     BodyForm, BodySeen, ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol,
     takes_field,
 };
+pub use retry::{RetryCondition, RetryOn, RetryPolicy};
 pub use tracing::{
     CustomTag, ExportProtocol, MeshTracing, Sampling, TagSource, TracingProvider,
     TracingServiceName,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExtensionProvider, MeshTracing, TrustDomain};
+use crate::{ExtensionProvider, MeshTracing, RetryPolicy, TrustDomain};
 
 /// Settings that every workload of the mesh shares.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Mesh {
     /// Where the access log goes; empty switches it off (Istio's default).
     #[serde(default)]
     pub access_log_file: String,
+    /// When requests are sent again whose route does not say; none: as by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RetryPolicy>,
     /// External authorizers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension_providers: Vec<ExtensionProvider>,
@@ -43,6 +46,7 @@ impl Default for Mesh {
             path_normalization: PathNormalization::default(),
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             access_log_file: String::new(),
+            retries: None,
             extension_providers: Vec::new(),
             tracing: MeshTracing::default(),
         }

@@ -207,6 +207,7 @@ pub(crate) fn is_mesh_config(kind: &str) -> bool {
             | "DestinationRule"
             | "ServiceEntry"
             | "Telemetry"
+            | "VirtualService"
     )
 }
 

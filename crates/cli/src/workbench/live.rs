@@ -12,7 +12,7 @@ use super::{Source, yaml::yaml};
 use crate::{CliError, Mesh, error::During};
 
 /// Kinds that say who may call whom and what is told of it; ConfigMaps only for the mesh's settings.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "Namespace",
     "Service",
     "ServiceAccount",
@@ -23,6 +23,7 @@ const KINDS: [&str; 11] = [
     "DestinationRule",
     "ServiceEntry",
     "Telemetry",
+    "VirtualService",
     "ConfigMap",
 ];
 

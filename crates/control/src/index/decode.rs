@@ -38,6 +38,7 @@ pub(super) fn object(kind: Kind, mut stored: Value) -> Result<Object, Refusal> {
         Typed::DestinationRule(it) => Ok(Object::DestinationRule(it)),
         Typed::ServiceEntry(it) => Ok(Object::ServiceEntry(it)),
         Typed::Telemetry(it) => Ok(Object::Telemetry(it)),
+        Typed::VirtualService(it) => Ok(Object::VirtualService(it)),
         Typed::Other(_) => Err(refused(format!("the kind {kind} is not read"))),
     }
 }
@@ -69,7 +70,8 @@ fn is_istio(kind: Kind) -> bool {
         | Kind::RequestAuthentication
         | Kind::DestinationRule
         | Kind::ServiceEntry
-        | Kind::Telemetry => true,
+        | Kind::Telemetry
+        | Kind::VirtualService => true,
         Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Pod => false,
     }
 }

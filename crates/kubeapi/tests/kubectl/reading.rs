@@ -196,6 +196,7 @@ fn kubectl_knows_the_kinds() {
     events                            ev       events.k8s.io/v1                  true    Event
     destinationrules                  dr       networking.istio.io/v1            true    DestinationRule
     serviceentries                    se       networking.istio.io/v1            true    ServiceEntry
+    virtualservices                   vs       networking.istio.io/v1            true    VirtualService
     authorizationpolicies             ap       security.istio.io/v1              true    AuthorizationPolicy
     peerauthentications               pa       security.istio.io/v1              true    PeerAuthentication
     requestauthentications            ra       security.istio.io/v1              true    RequestAuthentication

@@ -28,7 +28,7 @@ pub(super) fn definition(root: &Place<'_>, spec: &Place<'_>, report: &mut Report
         .any(|known| known.custom && known.group == group && known.kind == kind);
     if !known && let Some(place) = names.and_then(|names| names.get("kind")) {
         let message = format!("objects of kind `{kind}` are kept, and have no effect");
-        let help = "the mesh acts on Istio's security kinds, on DestinationRule, ServiceEntry and Telemetry";
+        let help = "the mesh acts on Istio's security kinds, DestinationRule, ServiceEntry, Telemetry and VirtualService";
         report.warn(codes::IGNORED, &place, message, help);
     }
 }

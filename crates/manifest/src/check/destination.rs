@@ -1,12 +1,11 @@
 //! DestinationRules: host, subsets, and the ranges of what their traffic policies say.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use super::{labels, meta::named, names, pod};
+use super::{labels, meta::named, names, pod, retries};
 use crate::{
     codes,
     place::{Place, Report},
-    value::go_duration,
 };
 
 /// `spec` of a DestinationRule.
@@ -47,13 +46,10 @@ fn traffic(policy: &Place<'_>, report: &mut Report) {
         }
     }
     for path in DURATIONS {
-        if let Some(place) = policy.walk(path)
-            && let Some(value) = place.node.text().and_then(go_duration)
-            && (value < Duration::from_millis(1) || !value.as_nanos().is_multiple_of(1_000_000))
+        if let Some((field, parents)) = path.split_last()
+            && let Some(parent) = policy.walk(parents)
         {
-            let name = path.last().copied().unwrap_or_default();
-            let message = format!("`{name}` is at least 1ms, and whole milliseconds");
-            report.error(codes::RANGE, &place, message);
+            retries::duration(&parent, field, report);
         }
     }
 }

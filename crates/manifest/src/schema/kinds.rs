@@ -4,6 +4,7 @@ use super::{
     Object,
     tables::{
         admission, apps, batch, core, crd, istio, pod, records, service, service_entry, telemetry,
+        virtual_service,
     },
 };
 
@@ -265,5 +266,16 @@ static KINDS: &[Kind] = &[
     )
     .short(&["telemetry"])
     .categories(TELEMETRY)
+    .custom(),
+    kind(
+        "networking.istio.io",
+        ISTIO_NETWORKING,
+        "VirtualService",
+        "virtualservices",
+        "virtualservice",
+        &virtual_service::VIRTUAL_SERVICE,
+    )
+    .short(&["vs"])
+    .categories(NETWORKING)
     .custom(),
 ];

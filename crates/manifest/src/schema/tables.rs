@@ -19,4 +19,5 @@ pub(super) mod service;
 pub(super) mod service_entry;
 mod status;
 pub(super) mod telemetry;
+pub(super) mod virtual_service;
 mod volume;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use palisade_manifest::{
     AuthorizationPolicy, DestinationRule, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication,
-    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry,
+    Pod, RequestAuthentication, Service, ServiceEntry, Telemetry, VirtualService,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +22,12 @@ pub enum Kind {
     DestinationRule,
     ServiceEntry,
     Telemetry,
+    VirtualService,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -37,6 +38,7 @@ impl Kind {
         Self::DestinationRule,
         Self::ServiceEntry,
         Self::Telemetry,
+        Self::VirtualService,
     ];
 
     /// The name, as in manifests.
@@ -53,6 +55,7 @@ impl Kind {
             Self::DestinationRule => "DestinationRule",
             Self::ServiceEntry => "ServiceEntry",
             Self::Telemetry => "Telemetry",
+            Self::VirtualService => "VirtualService",
         }
     }
 }
@@ -106,6 +109,7 @@ pub enum Object {
     DestinationRule(Box<DestinationRule>),
     ServiceEntry(Box<ServiceEntry>),
     Telemetry(Box<Telemetry>),
+    VirtualService(Box<VirtualService>),
 }
 
 impl Object {
@@ -123,6 +127,7 @@ impl Object {
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
             Self::Telemetry(_) => Kind::Telemetry,
+            Self::VirtualService(_) => Kind::VirtualService,
         }
     }
 
@@ -140,6 +145,7 @@ impl Object {
             Self::DestinationRule(it) => &it.metadata,
             Self::ServiceEntry(it) => &it.metadata,
             Self::Telemetry(it) => &it.metadata,
+            Self::VirtualService(it) => &it.metadata,
         }
     }
 
@@ -156,6 +162,7 @@ impl Object {
             Self::DestinationRule(it) => &mut it.metadata,
             Self::ServiceEntry(it) => &mut it.metadata,
             Self::Telemetry(it) => &mut it.metadata,
+            Self::VirtualService(it) => &mut it.metadata,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use palisade_manifest::{DestinationRule, TlsMode, TrafficPolicy};
+use palisade_manifest::{DestinationRule, TlsMode, TrafficPolicy, qualified};
 use palisade_types::Mesh;
 
 use crate::{Objects, ServiceRef};
@@ -78,15 +78,6 @@ fn most_specific<'a, 'b>(settings: &'b [Setting<'a>], host: &str) -> Option<&'b 
         .iter()
         .filter(|setting| covers(&setting.host, host))
         .reduce(|best, other| if rank(other) > rank(best) { other } else { best })
-}
-
-/// A short name is relative to the rule's own namespace; a name with a dot is taken as it is.
-fn qualified(host: &str, namespace: &str) -> String {
-    if host.contains(['.', '*']) {
-        host.to_owned()
-    } else {
-        format!("{host}.{namespace}.svc.cluster.local")
-    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ fn outbound(entry: &ServiceEntry, host: &str, port: &ServiceEntryPort) -> Outbou
         identities: Vec::new(),
         endpoints: endpoints(spec, port),
         traffic: Traffic::default(),
+        routes: Vec::new(),
         entry: Some(Entry { matching, upstream: upstream(spec, host, port) }),
     }
 }

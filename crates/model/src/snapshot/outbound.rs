@@ -13,6 +13,7 @@ use super::{
     destination::ClientPolicies,
     entries::Entries,
     has_sidecar, metadata_of,
+    routes::ClientRoutes,
     selection::Modes,
     services::{Entry, Registry, port_protocol},
     workload,
@@ -49,6 +50,7 @@ impl Destinations {
                             identities: identities.clone(),
                             endpoints: targets.ready(&entry.slices, &port.name),
                             traffic: Traffic::default(),
+                            routes: Vec::new(),
                             entry: None,
                         },
                     })
@@ -59,17 +61,19 @@ impl Destinations {
     }
 
     /// What clients of a namespace are told: a DestinationRule's mode replaces auto mTLS, and the rest of
-    /// its traffic policy comes with it. Services of Kubernetes come first, so that no entry takes their place.
+    /// its traffic policy comes with it, and the routes of a VirtualService. Services of Kubernetes come first, so that no entry takes their place.
     pub(super) fn seen_from(
         &self,
         namespace: &str,
         policies: &ClientPolicies<'_>,
+        routes: &ClientRoutes<'_>,
         entries: &Entries<'_>,
     ) -> Outbound {
         let services = self.ports.iter().map(|destination| destination.port.clone());
         let ports = services
             .chain(entries.seen_from(namespace))
             .map(|mut port| {
+                port.routes = routes.of(namespace, &port);
                 let Some(policy) = policies.policy(namespace, &port.service) else { return port };
                 if let Some(tls) = &policy.tls {
                     let mtls = matches!(tls.mode, TlsMode::IstioMutual);

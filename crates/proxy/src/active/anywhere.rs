@@ -113,9 +113,10 @@ mod tests {
             identities: Vec::new(),
             endpoints: Vec::new(),
             traffic: Traffic::default(),
+            routes: Vec::new(),
             entry,
         };
-        Arc::new(Route::new(port, &mut Targets::default()))
+        Arc::new(Route::new(port, &mut Targets::default(), None))
     }
 
     fn anywhere(hosts: &[(&str, Matching)]) -> Anywhere {

@@ -11,13 +11,14 @@ use std::{
 };
 
 use palisade_model::{Balance, Endpoint, Matching, OutboundPort, Upstream};
-use palisade_types::SpiffeId;
+use palisade_types::{RetryPolicy, SpiffeId};
 
 use super::{
     anywhere::Anywhere,
     balance::Choice,
     cluster::{Cluster, Host},
     names::Name,
+    rules::Rules,
 };
 
 /// Where a connection of the workload belongs.
@@ -27,6 +28,10 @@ pub(crate) enum Destination {
     Service(Arc<Route>),
     /// A port of services that are known by what connections say.
     Anywhere(Arc<Anywhere>),
+    /// A service that has routes, of which none is for the request.
+    Unrouted(Arc<Route>),
+    /// A port that a route leads to and that the service does not have.
+    Portless(Arc<Route>),
     /// An address that the mesh does not know, and lets pass.
     Passthrough,
     /// An address that the mesh does not know, and refuses.
@@ -46,6 +51,8 @@ pub(crate) struct Route {
     pub(crate) operation: Arc<str>,
     /// What is going on between it and the workload.
     pub(crate) cluster: Arc<Cluster>,
+    /// How its requests are treated.
+    pub(super) rules: Rules,
     /// Its endpoints, in their order.
     hosts: Vec<Arc<Host>>,
     names: Vec<Name>,
@@ -64,7 +71,12 @@ pub(crate) enum Pick {
 }
 
 impl Route {
-    pub(super) fn new(port: OutboundPort, targets: &mut Targets) -> Self {
+    /// `mesh` says when requests are sent again if no route of theirs does.
+    pub(super) fn new(
+        port: OutboundPort,
+        targets: &mut Targets,
+        mesh: Option<&RetryPolicy>,
+    ) -> Self {
         let target = targets.intern(&port.sni, &port.identities);
         let name = format!("outbound|{}||{}", port.port, port.service.host);
         let operation = format!("{}:{}/*", port.service.host, port.port).into();
@@ -75,7 +87,18 @@ impl Route {
             Some(Upstream::Names(names)) => names.iter().cloned().map(Name::new).collect(),
             _ => Vec::new(),
         };
-        Self { port, target, name, operation, cluster, hosts, names, next: AtomicUsize::new(0) }
+        let rules = Rules::new(&port.routes, mesh);
+        Self {
+            port,
+            target,
+            name,
+            operation,
+            cluster,
+            rules,
+            hosts,
+            names,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Whether it has no address of its own, so that clients choose its pods.

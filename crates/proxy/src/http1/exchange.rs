@@ -22,6 +22,7 @@ use super::{
 use crate::{
     attempts::Begun,
     buffer::{Buffer, Buffers},
+    patience::{Late, Patience},
     stall::Stall,
 };
 
@@ -34,6 +35,8 @@ const HALF_CLOSED: Duration = Duration::from_secs(300);
 pub(crate) struct Exchange {
     pub(crate) upload: Upload,
     pub(crate) download: Download,
+    /// How long it may take.
+    pub(crate) patience: Patience,
     broken: bool,
     stall: Stall,
 }
@@ -45,12 +48,20 @@ pub(crate) enum ExchangeError {
     Upload(UploadError),
     /// The response could not be passed on.
     Download(DownloadError),
+    /// It took too long.
+    Late(Late),
 }
 
 impl Exchange {
     /// An exchange that has not begun.
     pub(crate) fn new(upload: Upload, download: Download) -> Self {
-        Self { upload, download, broken: false, stall: Stall::default() }
+        Self {
+            upload,
+            download,
+            patience: Patience::default(),
+            broken: false,
+            stall: Stall::default(),
+        }
     }
 
     /// Whether it can be tried again on another connection: nothing came back on this one, the whole
@@ -66,10 +77,16 @@ impl Exchange {
         self.upload.is_replayable() || self.upload.is_untouched()
     }
 
+    /// Whether the client has said all that it had to say.
+    pub(crate) fn is_complete(&self) -> bool {
+        is_complete(&self.upload)
+    }
+
     /// Starts again.
     pub(crate) fn rewind(&mut self) {
         self.upload.rewind();
         self.download.rewind();
+        self.patience.start_over();
         self.broken = false;
     }
 
@@ -103,9 +120,9 @@ impl Exchange {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upload, download, broken, stall } = self;
-        let mut patience = Patience::default();
-        poll_fn(|cx| {
+        let Self { upload, download, patience, broken, stall } = self;
+        let mut silence = Silence::default();
+        let mut poll = |cx: &mut Context<'_>, upload: &mut Upload, download: &mut Download| {
             if !upload.is_sent() && !*broken {
                 match upload.poll(cx, client, upstream, received, buffers) {
                     Poll::Ready(Err(UploadError::Upstream)) => *broken = true,
@@ -134,19 +151,30 @@ impl Exchange {
                 return Poll::Pending;
             }
             // What the client sends ahead waits for its turn; that it is gone is worth knowing.
-            patience.poll(cx, |cx| upload.poll_ahead(cx, client, received, buffers))
+            silence.poll(cx, |cx| upload.poll_ahead(cx, client, received, buffers))
+        };
+        poll_fn(|cx| match poll(cx, upload, download) {
+            Poll::Pending => {
+                let late = patience.poll(cx, is_complete(upload), download.has_begun());
+                late.map(|late| Err(ExchangeError::Late(late)))
+            }
+            done => done,
         })
         .await
     }
 }
 
+fn is_complete(upload: &Upload) -> bool {
+    upload.body().is_done() || upload.is_replayable()
+}
+
 /// Watches a client that waits for its answer.
 #[derive(Debug, Default)]
-struct Patience {
+struct Silence {
     half_closed: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl Silence {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     attempts::{Begun, Towards},
     inbound::guard::Revoked,
+    patience::{Late, Patience},
     signature::Signature,
     stall::Stall,
 };
@@ -28,6 +29,7 @@ use crate::{
 pub(super) struct Exchange<'a> {
     respond: &'a mut SendResponse<Bytes>,
     towards: &'a Towards<'a>,
+    patience: &'a mut Patience,
     upload: Option<Pump>,
     /// Whether the server takes no more of the request.
     refused: bool,
@@ -66,6 +68,8 @@ pub(super) enum Failure {
     Stalled,
     /// Nobody wants the answer: another is asked for instead.
     Declined,
+    /// It took too long.
+    Late(Late),
     /// It was allowed, and is not any more.
     Revoked(Revoked),
 }
@@ -82,7 +86,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         body: Option<Body>,
         respond: &'a mut SendResponse<Bytes>,
-        towards: &'a Towards<'a>,
+        (towards, patience): (&'a Towards<'a>, &'a mut Patience),
         (response, up): (ResponseFuture, SendStream<Bytes>),
         (added, signature): (&'a [(String, Vec<u8>)], Signature),
         messages: Option<Messages>,
@@ -91,6 +95,7 @@ impl<'a> Exchange<'a> {
         Self {
             respond,
             towards,
+            patience,
             upload,
             refused: false,
             stage: Stage::Head(response),
@@ -135,6 +140,18 @@ impl<'a> Exchange<'a> {
 
     /// Runs to the end of the response.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if let Poll::Ready(done) = self.poll_both(cx) {
+            return Poll::Ready(done);
+        }
+        let complete = self.upload.as_ref().is_none_or(Pump::is_done);
+        let late = ready!(self.patience.poll(cx, complete, self.status > 0));
+        if let Stage::Body(download) = &mut self.stage {
+            download.reset(Reason::INTERNAL_ERROR);
+        }
+        Poll::Ready(Err(Failure::Late(late)))
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.poll_upload(cx)?;
         if let Stage::Head(response) = &mut self.stage {
             while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {

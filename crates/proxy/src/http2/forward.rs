@@ -30,6 +30,7 @@ use crate::{
     attempts::{Towards, Trouble},
     forward::{After, BROKEN_RESPONSE, Ended, STALLED_READER, VIA_UPSTREAM, gone},
     inbound::guard::{Guard, Revoked, unless_revoked},
+    patience::Patience,
     upstream::{ConnectError, Dial},
     worker::Worker,
 };
@@ -93,21 +94,26 @@ async fn carry(
         body.keep();
     }
     let mut body = (!body.is_end_stream()).then_some(body);
+    let mut patience = towards.patience(passing.request.0);
     loop {
         let Attempt { ended, told, trouble } =
-            attempt(passing, towards, &mut respond, request, &mut body, guard).await;
+            attempt(passing, (towards, &mut patience), &mut respond, request, &mut body, guard)
+                .await;
         let restartable = body.as_ref().is_none_or(Body::is_replayable);
-        let again = towards.again(trouble, restartable);
+        let again = pin!(towards.again(trouble, restartable));
+        let again = patience.step(body.is_none(), again);
         let with = match unless_gone(&mut respond, again).await {
-            Some(true) => match passing.rewrite() {
+            Some(Err(late)) => Some(Answer::Late(late)),
+            Some(Ok(true)) => match passing.rewrite() {
                 Ok(again) => {
                     request = again;
                     body.iter_mut().for_each(Body::rewind);
+                    patience.start_over();
                     continue;
                 }
                 Err(with) => Some(with),
             },
-            Some(false) | None => told,
+            Some(Ok(false)) | None => told,
         };
         return match with {
             None => ended,
@@ -126,14 +132,17 @@ struct Attempt {
 
 async fn attempt(
     passing: Passing<'_, '_>,
-    towards: &Towards<'_>,
+    (towards, patience): (&Towards<'_>, &mut Patience),
     respond: &mut SendResponse<Bytes>,
     request: Request<()>,
     body: &mut Option<Body>,
     guard: &mut Option<&mut Guard<'_>>,
 ) -> Attempt {
-    let sending = send(passing, towards.dial(), request, body.is_none());
-    let (lease, streams) = match unless_gone(respond, sending).await {
+    let ends = body.is_none();
+    let sending = pin!(send(passing, towards.dial(), request, ends));
+    let sent = unless_gone(respond, patience.step(ends, sending)).await;
+    let late = |late| Err((Answer::Late(late), Trouble::Final));
+    let (lease, streams) = match sent.map(|sent| sent.unwrap_or_else(late)) {
         None => return Attempt { ended: gone(0), told: None, trouble: Trouble::Final },
         Some(Err((with, trouble))) => {
             let ended = Ended::cut(0, ResponseFlags::NONE, "");
@@ -143,7 +152,8 @@ async fn attempt(
     };
     let messages = passing.request.0.is_grpc(passing.request.1).then(Messages::default);
     let added = (passing.added, passing.worker.signature(passing.server));
-    let mut exchange = Exchange::new(body.take(), respond, towards, streams, added, messages);
+    let mut exchange =
+        Exchange::new(body.take(), respond, (towards, patience), streams, added, messages);
     let work = pin!(poll_fn(|cx| exchange.poll(cx)));
     let failure = unless_revoked(guard, passing.request, work).await.err();
     match &failure {
@@ -263,6 +273,13 @@ fn fail(failure: Failure, ended: Ended) -> Attempt {
         Failure::Body => {
             let flags = ResponseFlags::UPSTREAM_CONNECTION_TERMINATION;
             (cut(ended, flags, BROKEN_RESPONSE), None, Trouble::Final)
+        }
+        Failure::Late(late) if ended.status == 0 => {
+            (ended, Some(Answer::Late(late)), Trouble::Late(late))
+        }
+        Failure::Late(late) => {
+            let flags = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
+            (cut(ended, flags, late.details()), None, Trouble::Final)
         }
         Failure::Stalled => {
             let flags = ResponseFlags::STREAM_IDLE_TIMEOUT;

@@ -29,6 +29,7 @@ pub(super) async fn forward(
     let (response, signature) = (ResponseHead::default(), worker.signature(server));
     let download = Download::new(asked, response, Vec::new(), added.to_vec(), signature);
     let (mut exchange, mut down) = (Exchange::new(upload, download), Down::new(ways, head));
+    exchange.patience = towards.patience(head);
     let mut answered = None;
     let mut begin = |_: &ResponseHead| {
         answered = Some(Instant::now());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Connection, route::Routed};
 use crate::{
-    active::Said,
+    active::{Budget, Said},
     answer::Answer,
     attempts::{Attempts, Towards},
     forward::Ended,
@@ -27,10 +27,13 @@ pub(super) struct Requests<'a> {
 }
 
 impl Requests<'_> {
-    /// Finds where the request with this head goes.
-    pub(super) async fn route(&self, head: &RequestHead, received: &[u8]) -> Routed {
-        let said = Said::Host(head.authority(received));
-        Routed::find(self.worker, self.connection.destination, said).await
+    /// Finds where the request with this head goes, and how long it may take.
+    pub(super) async fn route(
+        &self,
+        head: &RequestHead,
+        received: &[u8],
+    ) -> (Routed, Option<Arc<Budget>>) {
+        Routed::requested(self.worker, self.connection.destination, (head, received)).await
     }
 
     /// Where a request would go of which nothing is known.
@@ -43,9 +46,10 @@ impl Requests<'_> {
         &'a self,
         routed: &'a mut Routed,
         method: Method,
+        budget: Option<Arc<Budget>>,
     ) -> Result<Towards<'a>, Answer> {
         let original = self.connection.destination;
-        Attempts::new(self.worker, routed, original, method).map(Towards::Service)
+        Attempts::new(self.worker, (routed, original), method, budget).map(Towards::Service)
     }
 
     /// Tells what became of a request. The time that it ended at.

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use palisade_http::Version;
+use palisade_http::{RequestHead, Version};
 use palisade_telemetry::EdgeMetrics;
 use palisade_types::Protocol;
 use tracing::info;
 
 use crate::{
-    active::{Active, Destination, Pick, Route, Said, Taken},
+    active::{Active, Budget, Destination, Pick, Route, Said, Taken},
     answer::Answer,
     http2,
     upstream::Dial,
@@ -24,6 +24,8 @@ pub(crate) enum Routed {
     Address(Arc<Route>, SocketAddr),
     /// A service without endpoints.
     Empty(Arc<Route>),
+    /// A service with routes of which none is for the request.
+    Unrouted(Arc<Route>),
     /// An address that the mesh does not know.
     Passthrough,
     /// An address that the mesh does not know, and refuses.
@@ -43,7 +45,10 @@ pub(crate) fn protocol(worker: &Worker, destination: SocketAddr) -> Option<Proto
             Protocol::Tcp
         }
         Destination::Passthrough => Protocol::Tcp,
-        Destination::Anywhere(_) | Destination::BlackHole => Protocol::Auto,
+        Destination::Anywhere(_)
+        | Destination::Unrouted(_)
+        | Destination::Portless(_)
+        | Destination::BlackHole => Protocol::Auto,
     })
 }
 
@@ -63,8 +68,28 @@ impl Routed {
     /// Finds the service of a destination, and the endpoint that is next.
     pub(crate) async fn find(worker: &Worker, destination: SocketAddr, said: Said<'_>) -> Self {
         let found = worker.shared.active().as_deref().map(|it| it.belongs(destination, said));
-        match found.unwrap_or(Destination::BlackHole) {
+        Self::of(worker, found.unwrap_or(Destination::BlackHole), destination).await
+    }
+
+    /// Finds the service of a request, the endpoint that is next, and how long it may take.
+    pub(crate) async fn requested(
+        worker: &Worker,
+        destination: SocketAddr,
+        request: (&RequestHead, &[u8]),
+    ) -> (Self, Option<Arc<Budget>>) {
+        let active = worker.shared.active();
+        let found = active.as_deref().map(|it| it.requested(destination, request));
+        // Not held while names are looked up.
+        drop(active);
+        let (found, budget) = found.unwrap_or((Destination::BlackHole, None));
+        (Self::of(worker, found, destination).await, budget)
+    }
+
+    async fn of(worker: &Worker, found: Destination, destination: SocketAddr) -> Self {
+        match found {
             Destination::Service(route) => Self::pick(worker, route, destination, &[]).await,
+            Destination::Unrouted(route) => Self::Unrouted(route),
+            Destination::Portless(route) => Self::Empty(route),
             Destination::Passthrough => Self::Passthrough,
             Destination::Anywhere(_) | Destination::BlackHole => Self::BlackHole,
         }
@@ -95,9 +120,10 @@ impl Routed {
     /// The service that was found.
     pub(crate) fn route(&self) -> Option<&Arc<Route>> {
         match self {
-            Self::Endpoint(Taken { route, .. }) | Self::Address(route, _) | Self::Empty(route) => {
-                Some(route)
-            }
+            Self::Endpoint(Taken { route, .. })
+            | Self::Address(route, _)
+            | Self::Empty(route)
+            | Self::Unrouted(route) => Some(route),
             Self::Passthrough | Self::BlackHole => None,
         }
     }
@@ -126,6 +152,7 @@ impl Routed {
         match self {
             Self::Endpoint(_) | Self::Address(..) | Self::Passthrough => None,
             Self::Empty(_) => Some(Answer::NoEndpoint),
+            Self::Unrouted(_) => Some(Answer::NoRoute),
             Self::BlackHole => Some(Answer::BlackHole),
         }
     }
@@ -148,7 +175,7 @@ impl Routed {
                 target: route.is_all_mtls().then_some(&*route.target),
                 ..plain
             },
-            Self::Empty(_) | Self::Passthrough | Self::BlackHole => plain,
+            Self::Empty(_) | Self::Unrouted(_) | Self::Passthrough | Self::BlackHole => plain,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The requests of one connection in HTTP/2, each on its stream.
 
+use std::sync::Arc;
+
 use palisade_http::{RequestHead, SERVER_OUTBOUND, Version};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     requests::{Asked, Requests},
 };
 use crate::{
+    active::Budget,
     answer::Answer,
     forward::Ended,
     http2::{Call, Fate, Passing, Service, forward},
@@ -28,8 +31,8 @@ impl Service for Requests<'_> {
             return Fate::Ended;
         }
         let request = (&*head, text.as_slice());
-        let mut routed = self.route(request.0, request.1).await;
-        let ended = self.pass(call, request, &mut routed, &mut asked).await;
+        let (mut routed, budget) = self.route(request.0, request.1).await;
+        let ended = self.pass(call, request, (&mut routed, budget), &mut asked).await;
         self.record(request, &routed, &ended, &asked);
         worker.scratches.give(scratch);
         Fate::of(&ended, asked.since)
@@ -42,14 +45,14 @@ impl Requests<'_> {
         &self,
         mut call: Call,
         request: (&RequestHead, &[u8]),
-        routed: &mut Routed,
+        (routed, budget): (&mut Routed, Option<Arc<Budget>>),
         asked: &mut Asked,
     ) -> Ended {
         let worker = self.worker;
         let version = routed.version(Version::Http2);
         let prepared = asked.prepare(worker, routed, request).and_then(|edits| {
             let rewritten = call.rewrite(request, &edits, version)?;
-            Ok((edits, rewritten, self.attempts(routed, request.0.method())?))
+            Ok((edits, rewritten, self.attempts(routed, request.0.method(), budget)?))
         });
         match prepared {
             Err(answer) => call.ways.answer(worker, request, &answer, SERVER_OUTBOUND),

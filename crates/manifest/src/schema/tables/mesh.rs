@@ -1,6 +1,6 @@
 //! Istio's `MeshConfig`.
 
-use super::telemetry::CUSTOM_TAG;
+use super::{telemetry::CUSTOM_TAG, virtual_service::HTTP_RETRY};
 use crate::schema::{
     Lit, Object,
     Type::{Any, Bool, Duration, Enum, Int32, List, Map, Number, Object as Obj, Objects, Str},
@@ -228,7 +228,7 @@ pub(crate) static MESH_CONFIG: Object = object(
         f("connectTimeout", Str).ignored(CONNECTIONS),
         f("defaultConfig", Obj(&PROXY_CONFIG)),
         f("defaultDestinationRuleExportTo", List(&Str)).ignored("rules hold for all clients"),
-        f("defaultHttpRetryPolicy", Any).ignored("requests are not retried"),
+        f("defaultHttpRetryPolicy", Obj(&HTTP_RETRY)),
         f("defaultProviders", Obj(&DEFAULT_PROVIDERS)),
         f("defaultServiceExportTo", List(&Str)).ignored("services are visible everywhere"),
         f("defaultVirtualServiceExportTo", List(&Str)).ignored(NO_CLUSTER),

@@ -88,6 +88,7 @@ pub(super) fn typed(object: Value) -> Object {
         "DestinationRule" => Object::DestinationRule(of(object)),
         "ServiceEntry" => Object::ServiceEntry(of(object)),
         "Telemetry" => Object::Telemetry(of(object)),
+        "VirtualService" => Object::VirtualService(of(object)),
         other => panic!("{other}"),
     }
 }
