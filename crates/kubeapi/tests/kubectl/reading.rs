@@ -171,36 +171,36 @@ fn objects_come_back_whole() {
 fn kubectl_knows_the_kinds() {
     let server = Server::start();
     insta::assert_snapshot!(server.ok(&["api-resources", "--no-headers"]), @r"
-    configmaps                        cm       v1                                true    ConfigMap
-    events                            ev       v1                                true    Event
-    namespaces                        ns       v1                                false   Namespace
-    nodes                             no       v1                                false   Node
-    pods                              po       v1                                true    Pod
-    secrets                                    v1                                true    Secret
-    serviceaccounts                   sa       v1                                true    ServiceAccount
-    services                          svc      v1                                true    Service
-    mutatingwebhookconfigurations              admissionregistration.k8s.io/v1   false   MutatingWebhookConfiguration
-    validatingwebhookconfigurations            admissionregistration.k8s.io/v1   false   ValidatingWebhookConfiguration
-    customresourcedefinitions         crd      apiextensions.k8s.io/v1           false   CustomResourceDefinition
-    deployments                       deploy   apps/v1                           true    Deployment
-    replicasets                       rs       apps/v1                           true    ReplicaSet
-    selfsubjectreviews                         authentication.k8s.io/v1          false   SelfSubjectReview
-    tokenreviews                               authentication.k8s.io/v1          false   TokenReview
-    localsubjectaccessreviews                  authorization.k8s.io/v1           true    LocalSubjectAccessReview
-    selfsubjectaccessreviews                   authorization.k8s.io/v1           false   SelfSubjectAccessReview
-    selfsubjectrulesreviews                    authorization.k8s.io/v1           false   SelfSubjectRulesReview
-    subjectaccessreviews                       authorization.k8s.io/v1           false   SubjectAccessReview
-    jobs                                       batch/v1                          true    Job
-    leases                                     coordination.k8s.io/v1            true    Lease
-    endpointslices                             discovery.k8s.io/v1               true    EndpointSlice
-    events                            ev       events.k8s.io/v1                  true    Event
-    destinationrules                  dr       networking.istio.io/v1            true    DestinationRule
-    serviceentries                    se       networking.istio.io/v1            true    ServiceEntry
-    virtualservices                   vs       networking.istio.io/v1            true    VirtualService
-    authorizationpolicies             ap       security.istio.io/v1              true    AuthorizationPolicy
-    peerauthentications               pa       security.istio.io/v1              true    PeerAuthentication
-    requestauthentications            ra       security.istio.io/v1              true    RequestAuthentication
-    telemetries                       telemetry  telemetry.istio.io/v1           true    Telemetry
+    configmaps                        cm          v1                                true    ConfigMap
+    events                            ev          v1                                true    Event
+    namespaces                        ns          v1                                false   Namespace
+    nodes                             no          v1                                false   Node
+    pods                              po          v1                                true    Pod
+    secrets                                       v1                                true    Secret
+    serviceaccounts                   sa          v1                                true    ServiceAccount
+    services                          svc         v1                                true    Service
+    mutatingwebhookconfigurations                 admissionregistration.k8s.io/v1   false   MutatingWebhookConfiguration
+    validatingwebhookconfigurations               admissionregistration.k8s.io/v1   false   ValidatingWebhookConfiguration
+    customresourcedefinitions         crd         apiextensions.k8s.io/v1           false   CustomResourceDefinition
+    deployments                       deploy      apps/v1                           true    Deployment
+    replicasets                       rs          apps/v1                           true    ReplicaSet
+    selfsubjectreviews                            authentication.k8s.io/v1          false   SelfSubjectReview
+    tokenreviews                                  authentication.k8s.io/v1          false   TokenReview
+    localsubjectaccessreviews                     authorization.k8s.io/v1           true    LocalSubjectAccessReview
+    selfsubjectaccessreviews                      authorization.k8s.io/v1           false   SelfSubjectAccessReview
+    selfsubjectrulesreviews                       authorization.k8s.io/v1           false   SelfSubjectRulesReview
+    subjectaccessreviews                          authorization.k8s.io/v1           false   SubjectAccessReview
+    jobs                                          batch/v1                          true    Job
+    leases                                        coordination.k8s.io/v1            true    Lease
+    endpointslices                                discovery.k8s.io/v1               true    EndpointSlice
+    events                            ev          events.k8s.io/v1                  true    Event
+    destinationrules                  dr          networking.istio.io/v1            true    DestinationRule
+    serviceentries                    se          networking.istio.io/v1            true    ServiceEntry
+    virtualservices                   vs          networking.istio.io/v1            true    VirtualService
+    authorizationpolicies             ap          security.istio.io/v1              true    AuthorizationPolicy
+    peerauthentications               pa          security.istio.io/v1              true    PeerAuthentication
+    requestauthentications            ra          security.istio.io/v1              true    RequestAuthentication
+    telemetries                       telemetry   telemetry.istio.io/v1             true    Telemetry
     ");
     insta::assert_snapshot!(server.ok(&["explain", "peerauthentication.spec.mtls.mode"]), @r"
     GROUP:      security.istio.io
