@@ -49,6 +49,21 @@ export function Command({ children }: { children: string }) {
   );
 }
 
+/// The titles of a table's columns.
+export function Head({ of }: { of: string[] }) {
+  return (
+    <thead>
+      <tr>
+        {of.map((title) => (
+          <th key={title} scope="col">
+            {title}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
 /// Nothing to show: why, and what to do next.
 export function Empty({ title, children }: { title: string; children: ReactNode }) {
   return (

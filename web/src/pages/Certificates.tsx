@@ -1,5 +1,6 @@
 // Certificates of pods: how long they are valid, and when they will be renewed.
 
+import { Head } from '../lib/Parts';
 import type { Mesh, Workload } from '../lib/types';
 
 /// How much of a certificate's life is left, when it ends, and when the sidecar renews it.
@@ -37,15 +38,7 @@ export function Certificates({ pods, mesh }: { pods: Workload[]; mesh: Mesh }) {
     <div className="scroll">
       <table>
         <caption className="hidden">Pods with certificate and configuration</caption>
-        <thead>
-          <tr>
-            {['Pod', 'State', 'Certificate', 'Serial', 'Next renewal', 'Generation in force'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head of={['Pod', 'State', 'Certificate', 'Serial', 'Next renewal', 'Generation in force']} />
         <tbody>
           {pods.map((pod) => {
             const sidecar = mesh.sidecars.find((it) => it.proxy === `${pod.pod}.${pod.namespace}`);

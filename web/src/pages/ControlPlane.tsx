@@ -3,7 +3,7 @@
 import { useState } from 'react';
 
 import { plural } from '../graph/text';
-import { Command, Empty, Trouble } from '../lib/Parts';
+import { Command, Empty, Head, Trouble } from '../lib/Parts';
 import type { Authority, ControlPlane, MeshEvent } from '../lib/types';
 import { Validity } from './Certificates';
 
@@ -78,15 +78,7 @@ export function Events({ events }: { events: MeshEvent[] }) {
         <div className="scroll">
           <table className="events">
             <caption className="hidden">What happened to objects, newest first</caption>
-            <thead>
-              <tr>
-                {['Last', 'Object', 'Reason', 'What', 'Times'].map((name) => (
-                  <th key={name} scope="col">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
+            <Head of={['Last', 'Object', 'Reason', 'What', 'Times']} />
             <tbody>
               {(all ? events : events.slice(0, FIRST)).map((event, index) => (
                 <tr key={index}>

@@ -6,7 +6,7 @@ import { useEffect, useMemo, useState } from 'react';
 import { Canvas } from '../graph/Canvas';
 import { plural, requestText } from '../graph/text';
 import { get, post, words } from '../lib/api';
-import { Command, Prose, Trouble } from '../lib/Parts';
+import { Command, Head, Prose, Trouble } from '../lib/Parts';
 import { previewGraph } from '../lib/preview';
 import type { Applied, ConfigObject, Flip, Graph, Preview, ReplayedKind } from '../lib/types';
 import { Editor } from './Editor';
@@ -142,15 +142,7 @@ function Flips({ flips }: { flips: Flip[] }) {
     <div className="scroll">
       <table className="flips">
         <caption className="hidden">Calls that would get another answer</caption>
-        <thead>
-          <tr>
-            {['Caller', 'Called', 'Request', 'Now', 'Then', 'Why'].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head of={['Caller', 'Called', 'Request', 'Now', 'Then', 'Why']} />
         <tbody>
           {flips.map((flip) => (
             <tr key={keyOf(flip)}>

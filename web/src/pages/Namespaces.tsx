@@ -1,6 +1,6 @@
 import { plural } from '../graph/text';
 import { useLoaded } from '../lib/api';
-import { Command, Empty, Link, Trouble } from '../lib/Parts';
+import { Command, Empty, Head, Link, Trouble } from '../lib/Parts';
 import type { ConfigObject } from '../lib/types';
 import { Blocked, HealthMark, useWorkloads } from './Workloads';
 
@@ -17,15 +17,7 @@ export function NamespacesPage() {
       <div className="scroll">
         <table>
           <caption className="hidden">Namespaces with workloads, protection and policies</caption>
-          <thead>
-            <tr>
-              {['Namespace', 'Sidecars', 'Workloads', 'Health', 'Blocked', 'mTLS', 'Policies', 'Graph'].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Head of={['Namespace', 'Sidecars', 'Workloads', 'Health', 'Blocked', 'mTLS', 'Policies', 'Graph']} />
           <tbody>
             {mesh.namespaces.map(({ name, injected }) => {
               const own = rows.filter(({ group }) => group.namespace === name);

@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { plural, sentence } from '../graph/text';
 import { useGraph } from '../lib/api';
 import type { WorkloadGroup, Health } from '../lib/health';
-import { Command, Empty, Link, Trouble } from '../lib/Parts';
+import { Command, Empty, Head, Link, Trouble } from '../lib/Parts';
 import { useAddress } from '../lib/router';
 import type { Mesh, ServiceView } from '../lib/types';
 import { workloadLink } from './links';
@@ -60,15 +60,7 @@ function List({ mesh, rows }: { mesh: Mesh; rows: Row[] }) {
         <div className="scroll">
           <table>
             <caption className="hidden">Services with what is behind them</caption>
-            <thead>
-              <tr>
-                {['Service', 'Namespace', 'Health', 'Ports', 'Workloads', 'mTLS'].map((title) => (
-                  <th key={title} scope="col">
-                    {title}
-                  </th>
-                ))}
-              </tr>
-            </thead>
+            <Head of={['Service', 'Namespace', 'Health', 'Ports', 'Workloads', 'mTLS']} />
             <tbody>
               {shown.map((service) => {
                 const own = behind(service, rows);

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 
 import { caller, explainLink, quoted, reasonText, requestText } from '../graph/text';
-import { Command, Empty, Link } from '../lib/Parts';
+import { Command, Empty, Head, Link } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { CallView, Party } from '../lib/types';
 
@@ -134,15 +134,7 @@ function Calls({ calls }: { calls: CallView[] }) {
     <div className="scroll">
       <table className="calls-table">
         <caption className="hidden">The last calls, newest first</caption>
-        <thead>
-          <tr>
-            {['Time', 'Caller', 'Called', 'Request', 'Verdict', 'Code', 'Policy or reason', 'Why'].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head of={['Time', 'Caller', 'Called', 'Request', 'Verdict', 'Code', 'Policy or reason', 'Why']} />
         <tbody>
           {calls.map((view) => (
             <Row key={view.number} view={view} />

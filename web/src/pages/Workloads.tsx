@@ -3,7 +3,7 @@ import { useMemo, useState } from 'react';
 import { plural, short } from '../graph/text';
 import { useGraph, useLoaded } from '../lib/api';
 import { groups, health, inbound, type Health, type WorkloadGroup } from '../lib/health';
-import { Command, Empty, Link, Trouble } from '../lib/Parts';
+import { Command, Empty, Head, Link, Trouble } from '../lib/Parts';
 import { useAddress } from '../lib/router';
 import type { Mesh } from '../lib/types';
 import { workloadLink } from './links';
@@ -75,15 +75,7 @@ function Table({ rows }: { rows: { group: WorkloadGroup; health: Health }[] }) {
     <div className="scroll">
       <table>
         <caption className="hidden">Workloads with health, traffic and protection</caption>
-        <thead>
-          <tr>
-            {['Workload', 'Namespace', 'Health', 'Requests', 'Errors', 'Blocked', 'mTLS', 'Pods'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head of={['Workload', 'Namespace', 'Health', 'Requests', 'Errors', 'Blocked', 'mTLS', 'Pods']} />
         <tbody>
           {rows.map(({ group, health: it }) => (
             <tr key={group.key}>
