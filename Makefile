@@ -21,7 +21,8 @@ demo: nft build ## start poc-mesh on this machine and probe it; Ctrl-C ends it
 	$(BIN) up examples/poc-mesh/manifests --test examples/poc-mesh/probes.yaml
 
 test: tools pages ## format, lints, licences, unit, conformance and end-to-end tests
-	$(CARGO) xtask ci
+	$(CARGO) build --quiet --locked --workspace --bin xtask # with the features that the tests need: nothing is built twice
+	target/debug/xtask ci
 
 test-long: test ## and again as a user without privileges, all that makes a sandbox; limits on a kernel with control groups v2; Envoy on fresh random policies; roots rotated for two minutes
 	scripts/test-rootless

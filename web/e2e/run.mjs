@@ -61,6 +61,8 @@ try {
   await page.locator('.tag.allowed').filter({ hasText: /p50 .* p95 .*p99 .* B\/s/s }).first().waitFor({ timeout: 15_000 });
   check('all numbers can stand on the edges', new URL(page.url()).searchParams.get('labels') === 'rate,errors,p50,p95,p99,throughput');
   await page.screenshot({ path: `${folder}/graph-labels.png` });
+  await page.keyboard.press('Escape');
+  check('Escape closes a menu', (await page.locator('details[open]').count()) === 0);
   await page.getByRole('checkbox', { name: 'animation' }).check();
   await page.locator('.call .dots').nth(2).waitFor({ state: 'attached', timeout: 15_000 });
   await page.getByRole('checkbox', { name: 'animation' }).uncheck();
@@ -71,8 +73,8 @@ try {
     const content = readFileSync(await (await saved).path(), 'latin1');
     check(`the graph is saved as ${kind}`, content.startsWith(sign) && (kind === 'PNG' || content.includes('backend')));
   }
-  await page.keyboard.press('Escape');
-  check('Escape closes a menu', (await page.locator('details[open]').count()) === 0);
+  await page.getByRole('heading', { name: 'Graph', exact: true }).click();
+  check('a press elsewhere closes a menu', (await page.locator('details[open]').count()) === 0);
   await page.getByRole('button', { name: 'Play' }).click();
   await page.getByText(/^As of /).waitFor();
   const moment = () => new URL(page.url()).searchParams.get('at');
@@ -120,6 +122,7 @@ try {
   await listed('backend').getByRole('link').first().press('Enter');
   await page.getByRole('heading', { name: 'Identity' }).waitFor({ timeout: 10_000 });
   await page.locator('.serial').filter({ hasText: /[0-9a-f]{8}/ }).first().waitFor({ timeout: 15_000 });
+  await page.getByText('Asking the engine.').first().waitFor({ state: 'detached', timeout: 15_000 });
   const overview = await page.locator('main').innerText();
   check('the workload has its identity', overview.includes('ns/poc-mesh/sa/backend-sa'));
   check('it says which PeerAuthentication decides', /STRICT by default/.test(overview));

@@ -4,11 +4,11 @@ use std::{env, process::Command, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// A step: its name, and a command line.
+/// A step: its name, and a command line; `xtask` is this program, whatever features cargo would build it with alone.
 const STEPS: &[(&str, &[&str])] = &[
     ("format", &["cargo", "fmt", "--all", "--check"]),
-    ("arrows", &["cargo", "xtask", "deps"]),
-    ("generated code", &["cargo", "xtask", "gen", "--check"]),
+    ("arrows", &["xtask", "deps"]),
+    ("generated code", &["xtask", "gen", "--check"]),
     ("licences and bans", &["cargo-deny", "check", "bans", "licenses", "sources"]),
     ("pages", &["scripts/build-pages"]),
     ("lints of the pages", &["npm", "run", "--silent", "--prefix", "web", "lint"]),
@@ -18,14 +18,14 @@ const STEPS: &[(&str, &[&str])] = &[
         "lints",
         &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
-    ("faults named", &["cargo", "xtask", "honesty"]),
-    ("Envoy on recorded cases", &["cargo", "xtask", "envoy-diff", "--corpus", "conformance"]),
-    ("Envoy on random cases", &["cargo", "xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
+    ("faults named", &["xtask", "honesty"]),
+    ("Envoy on recorded cases", &["xtask", "envoy-diff", "--corpus", "conformance"]),
+    ("Envoy on random cases", &["xtask", "envoy-diff", "--pairs", "20000", "--seed", "1"]),
     ("tests", &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]),
-    ("steps of the guide", &["cargo", "xtask", "guide", "--palisade", BUILT]),
+    ("steps of the guide", &["xtask", "guide", "--palisade", BUILT]),
     (
         "recorded cases through sidecars",
-        &["cargo", "xtask", "conformance", "--live", "--palisade", BUILT, RECORDED],
+        &["xtask", "conformance", "--live", "--palisade", BUILT, RECORDED],
     ),
 ];
 
@@ -41,21 +41,21 @@ pub(crate) fn run(out: &mut impl std::io::Write) -> Result<()> {
     let tools = env::current_dir()?.join("target/tools/bin");
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(std::iter::once(tools).chain(env::split_paths(&path)))?;
+    let this = env::current_exe()?;
     let start = Instant::now();
     for (name, command) in STEPS {
         let [program, arguments @ ..] = *command else { continue };
         let step = Instant::now();
         writeln!(out, "==> {name}: {}", command.join(" "))?;
         out.flush()?;
-        let status = Command::new(program)
-            .args(arguments)
-            .env("PATH", &path)
-            .status()
-            .with_context(|| {
-                format!(
-                    "start `{program}`: run `make tools`; for `npm`, install Node.js 20.19 or newer"
-                )
-            })?;
+        let program = if program == "xtask" { this.as_os_str() } else { program.as_ref() };
+        let status = Command::new(program).args(arguments).env("PATH", &path).status();
+        let status = status.with_context(|| {
+            let program = program.display();
+            format!(
+                "start `{program}`: run `make tools`; for `npm`, install Node.js 20.19 or newer"
+            )
+        })?;
         if !status.success() {
             bail!("{name} failed");
         }

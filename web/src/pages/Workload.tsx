@@ -56,7 +56,7 @@ export function WorkloadPage({ namespace, name }: { namespace: string; name: str
       <Tabs tabs={TABS} tab={tab} onTab={setTab} />
       <div role="tabpanel" id="tabpanel" aria-labelledby={`tab-${tab}`} className="tabpanel">
         <Suspense fallback={<Empty title="Loading">Loading.</Empty>}>
-          {tab === 'overview' && <Overview pods={group.pods} mesh={mesh} access={access} />}
+          {tab === 'overview' && <Overview pods={group.pods} mesh={mesh} access={access} noAccess={noAccess} />}
           {tab === 'access' && (access ? <AccessTables access={access} to={`${name}.${namespace}`} /> : <Empty title="Loading">{noAccess ?? 'Asking the engine about each caller.'}</Empty>)}
           {tab === 'traffic' && <WorkloadTraffic graph={graph} namespace={namespace} name={name} />}
           {tab === 'metrics' && <Metrics namespace={namespace} name={name} />}
@@ -112,7 +112,7 @@ export function PolicyLink({ kind, policy }: { kind: string; policy: PolicyRef }
   return <Link to={`/istio?object=${kind}/${policy.namespace}/${policy.name}`}>{`${policy.name}.${policy.namespace}`}</Link>;
 }
 
-function Overview({ pods, mesh, access }: { pods: Workload[]; mesh: Mesh; access: Access | null }) {
+function Overview({ pods, mesh, access, noAccess }: { pods: Workload[]; mesh: Mesh; access: Access | null; noAccess: string | null }) {
   const identities = [...new Set(pods.map((pod) => pod.identity ?? 'none: without a sidecar it speaks plaintext'))];
   const services = [...new Set(pods.flatMap((pod) => pod.services))];
   const first = pods[0];
@@ -145,6 +145,7 @@ function Overview({ pods, mesh, access }: { pods: Workload[]; mesh: Mesh; access
       </section>
       <section className="card">
         <h2>Mutual TLS, by port</h2>
+        {!access && <p>{noAccess ?? 'Asking the engine.'}</p>}
         {access && !access.sidecar && <p>It has no sidecar: nothing is enforced, and everybody may do anything.</p>}
         <ul className="plain">
           {access?.sidecar &&
@@ -162,6 +163,7 @@ function Overview({ pods, mesh, access }: { pods: Workload[]; mesh: Mesh; access
       </section>
       <section className="card wide">
         <h2>Policies, in the order in which they decide</h2>
+        {!access && <p>{noAccess ?? 'Asking the engine.'}</p>}
         {access?.policies.length === 0 && <p>None applies: every call that the mTLS mode admits is allowed.</p>}
         {access?.policies.map(({ action, policy, dryRun, words }) => (
           <div key={`${policy.namespace}/${policy.name}`}>
