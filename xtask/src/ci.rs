@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, what fails fastest first.
 
-use std::{env, process::Command, time::Instant};
+use std::{env, ffi::OsStr, process::Command, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -48,7 +48,7 @@ pub(crate) fn run(out: &mut impl std::io::Write) -> Result<()> {
         let step = Instant::now();
         writeln!(out, "==> {name}: {}", command.join(" "))?;
         out.flush()?;
-        let program = if program == "xtask" { this.as_os_str() } else { program.as_ref() };
+        let program = if *program == "xtask" { this.as_os_str() } else { OsStr::new(program) };
         let status = Command::new(program).args(arguments).env("PATH", &path).status();
         let status = status.with_context(|| {
             let program = program.display();
