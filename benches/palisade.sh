@@ -44,7 +44,7 @@ config = {
                  "identity": identity[role], "metadata": metadata(role)},
     "inbound": {"mtls": {"default": "DISABLE" if plain else "STRICT"}, "policies": policies,
                 "ports": [{"port": port, "protocol": protocol, "service": service}] if role == "server" else []},
-    "outbound": {"ports": [{"service": service, "addresses": [], "port": port, "protocol": protocol,
+    "outbound": {"ports": [{"service": service, "addresses": [ip], "port": port, "protocol": protocol,
                             "sni": f"outbound_.{port}_._.orders.default.svc.cluster.local",
                             "identities": [identity["server"]],
                             "endpoints": [{"address": ip, "port": port, "mtls": not plain, "metadata": metadata("server")}]}]
