@@ -8,32 +8,30 @@ use std::{
     pin::{Pin, pin},
 };
 
-use palisade_http::{BodyError, CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
-use palisade_telemetry::{ResponseFlags, Timeout};
+use palisade_http::{CONTINUE, Method, Persistence, RequestHead, ResponseHead, Version};
+use palisade_telemetry::ResponseFlags;
 use palisade_tls::Offer;
-use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
-use tracing::{debug, warn};
 
+pub(crate) use self::failure::{Failure, blame};
+use self::failure::{LEFT, late};
 use crate::{
     answer::{Answer, Written},
-    attempts::{Towards, Trouble},
+    attempts::Towards,
     buffer::Buffer,
-    http1::{
-        Client, Download, DownloadError, Exchange, ExchangeError, Scratch, Upload, UploadError,
-    },
-    http2,
-    inbound::guard::{Guard, Revoked, unless_revoked},
+    http1::{Client, Download, DownloadError, Exchange, ExchangeError, Scratch, Upload},
+    inbound::guard::{Guard, unless_revoked},
     io::Stream,
-    patience::Late,
     pool::Upstream,
     reply::reply,
     upstream::ConnectError,
     worker::Worker,
 };
+
+mod failure;
 
 /// How a request ended.
 #[derive(Debug)]
@@ -146,26 +144,6 @@ pub(crate) struct Tunnel {
     pub(crate) upstream: Upstream,
     /// Bytes from the server that have not been passed on.
     pub(crate) down: Buffer,
-}
-
-/// Why a request was not passed on, or its response not back.
-#[derive(Debug, Error)]
-pub(crate) enum Failure {
-    /// There is no connection to the server.
-    #[error("can't connect: {0}")]
-    Connect(ConnectError),
-    /// There is, and it did not do.
-    #[error("broken exchange: {0:?}")]
-    Exchange(ExchangeError),
-    /// It was allowed, and is not any more.
-    #[error("revoked: {0:?}")]
-    Revoked(Revoked),
-}
-
-impl From<Revoked> for Failure {
-    fn from(revoked: Revoked) -> Self {
-        Self::Revoked(revoked)
-    }
 }
 
 /// Passes a request on, as `upload` was made of the head in `scratch`, and its response back, for as long as `guard`
@@ -352,10 +330,6 @@ async fn unless_late<T>(
     exchange.patience.step(complete, step).await.map_err(late)
 }
 
-fn late(late: Late) -> Failure {
-    Failure::Exchange(ExchangeError::Late(late))
-}
-
 /// Exchanges with a server that speaks HTTP/2; again where another attempt is made. Our address towards it.
 async fn run_http2(
     worker: &Worker,
@@ -384,39 +358,6 @@ async fn run_http2(
             return Err(failure);
         }
         exchange.rewind();
-    }
-}
-
-impl Failure {
-    /// Whether the client is cut off because it does not read.
-    pub(crate) fn is_stall(&self) -> bool {
-        matches!(self, Self::Exchange(ExchangeError::Download(DownloadError::Stalled)))
-    }
-
-    fn count(&self, worker: &Worker) {
-        if self.is_stall() {
-            worker.shared.metrics.timed_out(Timeout::Reader);
-        }
-    }
-
-    /// Whether it is worth another attempt.
-    fn trouble(&self) -> Trouble {
-        match self {
-            Self::Connect(error) => Trouble::of(error),
-            Self::Exchange(ExchangeError::Download(error)) => match error {
-                DownloadError::NoResponse(Some(error)) if http2::is_refused(error) => {
-                    Trouble::Refused
-                }
-                DownloadError::NoResponse(_) => Trouble::Lost,
-                DownloadError::Declined => Trouble::Declined,
-                DownloadError::Client
-                | DownloadError::Stalled
-                | DownloadError::Head(_)
-                | DownloadError::Body => Trouble::Final,
-            },
-            Self::Exchange(ExchangeError::Late(late)) => Trouble::Late(*late),
-            Self::Exchange(ExchangeError::Upload(_)) | Self::Revoked(_) => Trouble::Final,
-        }
     }
 }
 
@@ -457,54 +398,11 @@ async fn fail(
     reply(worker, client, head, &answer, server, persistence).await
 }
 
-/// What the client is told of a failure, or how the request has ended if it can't be told any more.
-pub(crate) fn blame(failure: Failure, download: &Download) -> Result<Answer, Box<Ended>> {
-    match &failure {
-        Failure::Connect(ConnectError::Tls(error)) => warn!(%error, "server not accepted"),
-        other => debug!(failure = %other, "request not passed on"),
-    }
-    let begun = download.has_begun();
-    let status = if begun { download.head().status() } else { 0 };
-    let cut = |flags, details| Err(Box::new(Ended::cut(status, flags, details)));
-    match failure {
-        Failure::Revoked(Revoked::Refused(refusal)) if !begun => Ok(Answer::Refused(refusal)),
-        Failure::Revoked(revoked) => {
-            Err(Box::new(Ended::cut(status, revoked.flags(), revoked.details())))
-        }
-        Failure::Connect(error) => Ok(Answer::NoConnection(error)),
-        Failure::Exchange(ExchangeError::Download(error)) => match error {
-            DownloadError::NoResponse(error) => Ok(Answer::NoResponse(error)),
-            DownloadError::Head(error) => Ok(Answer::BadResponse(error)),
-            DownloadError::Declined => Ok(Answer::NoEndpoint),
-            DownloadError::Client => Err(Box::new(gone(status))),
-            DownloadError::Stalled => cut(ResponseFlags::STREAM_IDLE_TIMEOUT, STALLED_READER),
-            DownloadError::Body => {
-                cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, BROKEN_RESPONSE)
-            }
-        },
-        Failure::Exchange(ExchangeError::Late(late)) if begun => {
-            cut(ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, late.details())
-        }
-        Failure::Exchange(ExchangeError::Late(late)) => Ok(Answer::Late(late)),
-        Failure::Exchange(ExchangeError::Upload(error)) => match error {
-            UploadError::Body(BodyError::Truncated) | UploadError::Client => {
-                Err(Box::new(gone(status)))
-            }
-            UploadError::Body(_) | UploadError::Upstream if begun => {
-                cut(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "http1.codec_error")
-            }
-            UploadError::Body(_) | UploadError::Upstream => Ok(Answer::BadBody),
-        },
-    }
-}
-
 /// The client has left; what it got until then.
 pub(crate) fn gone(status: u16) -> Ended {
     let flags = ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
     Ended::cut(status, flags, "downstream_remote_disconnect")
 }
-
-const LEFT: Failure = Failure::Exchange(ExchangeError::Download(DownloadError::Client));
 
 /// The client does not read.
 pub(crate) const STALLED_READER: &str = "stream_idle_timeout";

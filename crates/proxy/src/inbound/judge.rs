@@ -1,10 +1,7 @@
 //! Whether a request to the workload may pass, and what is changed in it if it does. Nothing here waits:
 //! one request meets one configuration.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use palisade_http::{
     Edits, Method, Name, NameSet, RequestHead, normalize::normalize, refusal::Refusal,
@@ -25,6 +22,7 @@ use crate::{
     active::Active,
     answer::Answer,
     denials::{self, Denial},
+    signature::now,
     spans::Traced,
     worker::Worker,
 };
@@ -359,11 +357,6 @@ fn seen_fields<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     let seen = |name: &str| !is_removed(name) && !is_output(&active.tokens, name);
     head.fields(received).filter(move |(name, _)| seen(name))
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Whether claims are written to a field, so that nobody else may.
