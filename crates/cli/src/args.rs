@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use ca::{CaCommand, RotateArgs};
 use generations::WAIT_EXAMPLES;
 pub(crate) use generations::{HistoryArgs, WaitArgs};
-pub use processes::{ControlArgs, ControlNetwork, ProxyArgs};
+pub use processes::{ControlArgs, ControlNetwork, ProxyArgs, RedirectBy};
 use sidecar::{IDENTITY_EXAMPLES, PROXY_CONFIG_EXAMPLES};
 pub(crate) use sidecar::{ProxyConfigCommand, RootcaCompareArgs, SidecarArgs};
 use up::UP_EXAMPLES;

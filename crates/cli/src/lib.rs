@@ -18,7 +18,8 @@ mod warnings;
 mod workbench;
 
 pub use args::{
-    Cli, Command, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, Target, UpArgs,
+    Cli, Command, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, RedirectBy, Target,
+    UpArgs,
 };
 pub use commands::{
     Applied, Ask, Explained, apply_manifests, console_link, explain, read_manifests, ready, run,

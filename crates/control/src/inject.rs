@@ -11,11 +11,25 @@ use palisade_manifest::Pod;
 use palisade_model::metadata_of;
 use serde_json::{Map, Value, json};
 
+/// Who redirects the connections of a pod into its sidecar.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Redirect {
+    /// The node, before any container starts, as with Istio's CNI plugin.
+    #[default]
+    Node,
+    /// An init container `istio-init` of the pod, as Istio without that plugin.
+    Init,
+}
+
 /// What the template of a sidecar depends on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Template {
     /// The sidecar's image.
     pub(crate) image: String,
+    /// Who redirects a pod's connections.
+    pub(crate) redirect: Redirect,
+    /// Whether the API server knows init containers that keep running (Kubernetes 1.29 and later).
+    pub(crate) native_sidecars: bool,
     /// Where sidecars get certificates and configuration.
     pub(crate) control_address: String,
     /// The mesh's trust domain.

@@ -29,11 +29,16 @@ pub enum ClientError {
         /// What is wrong.
         source: kube::config::KubeconfigError,
     },
-    /// The client can't be built from it.
-    #[error("cannot build a client from the kubeconfig {path}: {source}")]
+    /// This process is no pod of a cluster.
+    #[error(
+        "cannot use a pod's own credentials: {0}; outside of a cluster name an API with --api FILE"
+    )]
+    InCluster(#[source] kube::config::InClusterError),
+    /// The client can't be built from what names the API.
+    #[error("cannot build a client from {from}: {source}")]
     Build {
-        /// The file.
-        path: String,
+        /// The kubeconfig, or the pod's credentials.
+        from: String,
         /// What is wrong.
         source: kube::Error,
     },
@@ -61,14 +66,20 @@ pub(crate) enum Change {
     Reset(Vec<Value>),
 }
 
-/// A client for the cluster of a kubeconfig.
-pub(crate) async fn client(kubeconfig: &Path) -> Result<Client, ClientError> {
+/// A client for the cluster of a kubeconfig, or for the one that this process is a pod of.
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+    let Some(kubeconfig) = kubeconfig else {
+        let config = Config::incluster().map_err(ClientError::InCluster)?;
+        let from = "the pod's own credentials".to_owned();
+        return Client::try_from(config).map_err(|source| ClientError::Build { from, source });
+    };
     let path = kubeconfig.display().to_string();
     let refused = |source| ClientError::Kubeconfig { path: path.clone(), source };
     let file = Kubeconfig::read_from(kubeconfig).map_err(refused)?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(file, &options).await.map_err(refused)?;
-    Client::try_from(config).map_err(|source| ClientError::Build { path, source })
+    let from = format!("the kubeconfig {path}");
+    Client::try_from(config).map_err(|source| ClientError::Build { from, source })
 }
 
 /// Which objects to watch.

@@ -27,14 +27,17 @@ mod roots;
 mod rotation;
 mod run;
 mod server;
+mod server_certificate;
 mod streams;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod version;
 mod webhooks;
 
 pub use authority::{AuthorityFilesError, bring_authority};
 pub use ca::CaError;
+pub use inject::Redirect;
 pub use kubernetes::ClientError;
 pub use network::{ConnectError, Network, OwnNetwork, connect};
 pub use run::{ControlOptions, RunError, run};

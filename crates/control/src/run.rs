@@ -9,31 +9,28 @@ use std::{
 };
 
 use jiff::Timestamp;
-use palisade_pki::{Credential, DEFAULT_LIFETIME, IssueError};
-use palisade_tls::{HttpsAcceptor, HttpsError};
+use palisade_pki::{DEFAULT_LIFETIME, IssueError};
+use palisade_tls::HttpsError;
 use palisade_wire::{
     ca::IstioCertificateServiceServer, config::ConfigServiceServer,
     telemetry::TelemetryServiceServer,
 };
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use crate::{
     authenticate::Authenticator,
     authority::Folder,
-    ca::{self, Authorities, Ca, CaError},
+    ca::{self, Ca, CaError},
     certificates::Certificates,
     events::{self, Events},
     fleet::Fleet,
     gate::Gate,
     history::History,
     index::{self, Running},
-    inject::Template,
+    inject::{Redirect, Template},
     keys,
     kubernetes::{self, ClientError},
     metrics::Metrics,
@@ -42,16 +39,18 @@ use crate::{
     registration::{self, Addresses, GRPC_PORT, MONITORING_PORT, SERVICE, WEBHOOK_PORT},
     roots,
     server::Server,
+    server_certificate,
     streams::Streams,
     telemetry::Telemetry,
+    version,
     webhooks::Webhooks,
 };
 
 /// How a control plane runs.
 #[derive(Clone, Debug)]
 pub struct ControlOptions {
-    /// Names the API server and our credentials there.
-    pub kubeconfig: PathBuf,
+    /// Names the API server and our credentials there; none: those that a cluster gives its pods.
+    pub kubeconfig: Option<PathBuf>,
     /// Folder of the certificate authority.
     pub ca_dir: PathBuf,
     /// File with the history of generations; none: it is not kept.
@@ -70,6 +69,8 @@ pub struct ControlOptions {
     pub svid_ttl: Duration,
     /// Image of the injected sidecar.
     pub proxy_image: String,
+    /// Who redirects the connections of pods.
+    pub redirect: Redirect,
     /// How often the keys of token issuers are fetched again.
     pub key_refresh: Duration,
     /// Whether keys may be fetched from loopback addresses, as tests need it.
@@ -84,7 +85,7 @@ impl ControlOptions {
     /// Istio's ports and namespace, certificates of 24 h, keys fetched every 20 min, no Service, the
     /// process's own network.
     #[must_use]
-    pub fn new(kubeconfig: PathBuf, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
+    pub fn new(kubeconfig: Option<PathBuf>, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
         Self {
             kubeconfig,
             ca_dir,
@@ -96,6 +97,7 @@ impl ControlOptions {
             namespace: "istio-system".to_owned(),
             svid_ttl: DEFAULT_LIFETIME,
             proxy_image: concat!("palisade.dev/proxy:", env!("CARGO_PKG_VERSION")).to_owned(),
+            redirect: Redirect::default(),
             key_refresh: Duration::from_secs(20 * 60),
             loopback_issuers: false,
             register_service: false,
@@ -135,7 +137,7 @@ pub enum RunError {
 /// # Errors
 /// When it can't start; see [`RunError`].
 pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result<(), RunError> {
-    let client = kubernetes::client(&options.kubeconfig).await?;
+    let client = kubernetes::client(options.kubeconfig.as_deref()).await?;
     let folder = Folder::new(&options.ca_dir);
     let ca = match ca::brought(&client, &options.namespace).await {
         Ok(brought) => Ca::open(folder, brought, Timestamp::now())?,
@@ -153,7 +155,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     let addresses = Addresses { grpc: grpc.1, webhooks: webhooks.1, monitoring: monitoring.1 };
     let tasks = TaskTracker::new();
     let metrics = Arc::new(Metrics::default());
-    let acceptor = Arc::new(acceptor(&ca.now(), &options, &metrics)?);
+    let acceptor = Arc::new(server_certificate::acceptor(&ca.now(), &options, &metrics)?);
     let fleet = Arc::new(Fleet::default());
     let (events, warnings) = Events::new();
     let (history, writing) = History::open(options.history.clone());
@@ -190,25 +192,18 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
     };
-    let template = template(&options);
+    let asked = Webhooks {
+        published: published.clone(),
+        template: template(&options),
+        history: history.clone(),
+        metrics: Arc::clone(&metrics),
+    };
     let servers = [
         Server {
             name: "grpc",
             listener: grpc.0,
             acceptor: Some(Arc::clone(&acceptor)),
             router: grpc_router(certificates, streams, telemetry),
-        },
-        Server {
-            name: "webhooks",
-            listener: webhooks.0,
-            acceptor: Some(Arc::clone(&acceptor)),
-            router: Webhooks {
-                published: published.clone(),
-                template,
-                history: history.clone(),
-                metrics: Arc::clone(&metrics),
-            }
-            .router(),
         },
         Server {
             name: "monitoring",
@@ -232,6 +227,16 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         tasks.spawn(server.run(tasks.clone(), shutdown.clone()));
     }
     let until = |task| shutdown.clone().run_until_cancelled_owned(task);
+    let serve_webhooks = {
+        let (client, tasks, shutdown) = (client.clone(), tasks.clone(), shutdown.clone());
+        let (listener, acceptor) = (webhooks.0, Some(Arc::clone(&acceptor)));
+        async move {
+            // Who asks before waits: no pod is injected before it is known how.
+            let router = asked.router(version::knows_native_sidecars(&client).await);
+            Server { name: "webhooks", listener, acceptor, router }.run(tasks, shutdown).await;
+        }
+    };
+    tasks.spawn(until(Box::pin(serve_webhooks) as Task));
     tasks.spawn(until(Box::pin(events::write(client.clone(), warnings)) as Task));
     tasks.spawn(until(Box::pin(roots::keep(client.clone(), Arc::clone(&ca))) as Task));
     let service_at = options.register_service.then_some(addresses);
@@ -242,7 +247,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         Arc::clone(&ca),
         service_at,
     ))));
-    tasks.spawn(until(Box::pin(renew(ca, acceptor, options, metrics))));
+    tasks.spawn(until(Box::pin(server_certificate::renew(ca, acceptor, options, metrics))));
     tracing::info!(grpc = %addresses.grpc, webhooks = %addresses.webhooks, monitoring = %addresses.monitoring, "control plane started");
 
     shutdown.cancelled().await;
@@ -286,71 +291,11 @@ fn template(options: &ControlOptions) -> Template {
     let namespace = &options.namespace;
     Template {
         image: options.proxy_image.clone(),
+        redirect: options.redirect,
+        native_sidecars: false,
         control_address: format!("{SERVICE}.{namespace}.svc:{GRPC_PORT}"),
         trust_domain: String::new(),
         certificate_seconds: options.svid_ttl.as_secs(),
-    }
-}
-
-fn acceptor(
-    authorities: &Authorities,
-    options: &ControlOptions,
-    metrics: &Metrics,
-) -> Result<HttpsAcceptor, RunError> {
-    let own = server_certificate(authorities, options)?;
-    let protocols = ["h2", "http/1.1"];
-    let acceptor = HttpsAcceptor::new(&own.certificate_pem, &own.key_pem, None, &protocols)?;
-    metrics.own_certificate(own.facts.not_after);
-    Ok(acceptor)
-}
-
-fn server_certificate(
-    authorities: &Authorities,
-    options: &ControlOptions,
-) -> Result<Credential, IssueError> {
-    let namespace = &options.namespace;
-    let names = [
-        format!("{SERVICE}.{namespace}.svc"),
-        format!("{SERVICE}.{namespace}.svc.cluster.local"),
-        format!("{SERVICE}.{namespace}"),
-        SERVICE.to_owned(),
-    ];
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let addresses = [options.listen_ip];
-    let authority = &authorities.own.authority;
-    authority.server_credential(&names, &addresses, SERVER_LIFETIME, Timestamp::now())
-}
-
-/// Renews the servers' own certificate at half its life, and when another authority signs, for ever.
-async fn renew(
-    ca: Arc<Ca>,
-    acceptor: Arc<HttpsAcceptor>,
-    options: ControlOptions,
-    metrics: Arc<Metrics>,
-) {
-    let mut authorities = ca.changes();
-    let mut wait = SERVER_LIFETIME / 2;
-    loop {
-        tokio::select! {
-            () = sleep(wait) => {}
-            Ok(()) = authorities.changed() => {}
-        }
-        let now = Arc::clone(&authorities.borrow_and_update());
-        let renewed = server_certificate(&now, &options).map_err(RunError::from).and_then(|own| {
-            acceptor.reload(&own.certificate_pem, &own.key_pem)?;
-            Ok(own.facts.not_after)
-        });
-        wait = match renewed {
-            Ok(not_after) => {
-                metrics.own_certificate(not_after);
-                SERVER_LIFETIME / 2
-            }
-            Err(error) => {
-                metrics.failed_own_renewals.add(1);
-                tracing::error!(%error, "the control plane's own certificate is not renewed");
-                TRY_AGAIN
-            }
-        };
     }
 }
 
@@ -358,7 +303,4 @@ async fn renew(
 const MAX_GRPC_MESSAGE: usize = 64 << 10;
 /// What a sidecar says at once is bounded there.
 const MAX_REPORT: usize = 4 << 20;
-const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How soon a certificate that could not be renewed is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_STOP: Duration = Duration::from_secs(5);

@@ -28,14 +28,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Webhooks {
     pub(crate) published: watch::Receiver<Arc<Published>>,
-    /// The template, but for the trust domain, which is the mesh's.
+    /// The template, but for the trust domain, which is the mesh's, and for what the API server knows.
     pub(crate) template: Template,
     pub(crate) history: History,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Webhooks {
-    pub(crate) fn router(self) -> Router {
+    /// Answers an API server that knows native sidecars, or one that does not.
+    pub(crate) fn router(mut self, native_sidecars: bool) -> Router {
+        self.template.native_sidecars = native_sidecars;
         Router::new()
             .route("/inject", post(on_inject))
             .route("/validate", post(on_validate))
@@ -186,11 +188,14 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::inject::Redirect;
     use crate::{index::Source, kubernetes::Change, testing::Control};
 
     fn template() -> Template {
         Template {
             image: "palisade.dev/proxy:0.1.0".to_owned(),
+            redirect: Redirect::Node,
+            native_sidecars: true,
             control_address: "istiod.istio-system.svc:15012".to_owned(),
             trust_domain: "cluster.local".to_owned(),
             certificate_seconds: 3600,
@@ -226,7 +231,7 @@ mod tests {
             .header("content-type", "application/json")
             .body(Body::from(review.to_string()))
             .unwrap();
-        let answer = webhooks.clone().router().oneshot(request).await.unwrap();
+        let answer = webhooks.clone().router(true).oneshot(request).await.unwrap();
         let status = answer.status();
         let body = to_bytes(answer.into_body(), MAX_BODY).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use palisade_cli::{CliError, ControlArgs};
-use palisade_control::ControlOptions;
+use palisade_cli::{CliError, ControlArgs, RedirectBy};
+use palisade_control::{ControlOptions, Redirect};
 use tokio_util::sync::CancellationToken;
 
 use crate::network;
@@ -13,6 +13,13 @@ pub(crate) fn run(args: &ControlArgs) -> ExitCode {
     log_to(std::io::stderr, args.verbose);
     let mut options = ControlOptions::new(args.api.clone(), args.ca_dir.clone(), args.listen);
     options.history.clone_from(&args.history);
+    options.redirect = match args.redirect {
+        RedirectBy::Node => Redirect::Node,
+        RedirectBy::Init => Redirect::Init,
+    };
+    if let Some(image) = &args.proxy_image {
+        options.proxy_image.clone_from(image);
+    }
     options.svid_ttl = args.svid_ttl;
     options.key_refresh = args.key_refresh;
     options.loopback_issuers = args.allow_loopback_issuers;

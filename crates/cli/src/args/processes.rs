@@ -9,9 +9,9 @@ use super::parse_duration;
 /// `control`.
 #[derive(Args, Clone, Debug)]
 pub struct ControlArgs {
-    /// Kubeconfig of the API that it watches
+    /// Kubeconfig of the API that it watches (default: the cluster that this process is a pod of)
     #[arg(long, value_name = "FILE")]
-    pub api: PathBuf,
+    pub api: Option<PathBuf>,
     /// Directory of the certificate authority's key
     #[arg(long, value_name = "DIR")]
     pub ca_dir: PathBuf,
@@ -21,6 +21,12 @@ pub struct ControlArgs {
     /// Address to listen on
     #[arg(long, value_name = "IP")]
     pub listen: std::net::IpAddr,
+    /// Who redirects the connections of pods into their sidecars
+    #[arg(long, value_enum, default_value_t)]
+    pub redirect: RedirectBy,
+    /// Image of the injected containers (default: the one that a mesh on one machine has built in)
+    #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub proxy_image: Option<String>,
     /// Lifetime of workload certificates
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub svid_ttl: std::time::Duration,
@@ -47,6 +53,16 @@ pub struct ControlArgs {
     /// Log more
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// Who redirects.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum RedirectBy {
+    /// The node, before any container starts.
+    #[default]
+    Node,
+    /// An init container `istio-init` of each pod, which gets NET_ADMIN and NET_RAW for it.
+    Init,
 }
 
 /// Networks of a control plane.

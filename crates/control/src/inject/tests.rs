@@ -3,6 +3,8 @@ use super::*;
 fn template() -> Template {
     Template {
         image: "palisade.dev/proxy:0.1.0".to_owned(),
+        redirect: Redirect::Node,
+        native_sidecars: true,
         control_address: "istiod.istio-system.svc:15012".to_owned(),
         trust_domain: "cluster.local".to_owned(),
         certificate_seconds: 86400,

@@ -57,8 +57,11 @@ impl Mesh {
         let file = Kubeconfig::read_from(admin).unwrap();
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         let client = Client::try_from(config.unwrap()).unwrap();
-        let mut options =
-            ControlOptions::new(control_plane, state.path().join("ca"), [127, 0, 0, 1].into());
+        let mut options = ControlOptions::new(
+            Some(control_plane),
+            state.path().join("ca"),
+            [127, 0, 0, 1].into(),
+        );
         (options.grpc_port, options.webhook_port, options.monitoring_port) = (0, 0, 0);
         options.register_service = true;
         let stop = shutdown.clone();
