@@ -19,6 +19,7 @@ use crate::{
     link::LinkError,
     nft,
     nft::NftError,
+    redirect::{self, KnownBy},
     rules,
     rules::ServiceRoute,
 };
@@ -153,7 +154,7 @@ impl Fabric {
         self.inside(|| Ok(link::add_pod_link(ip, pod)?))?;
         within(pod, || {
             if redirect == Redirect::Sidecar {
-                nft::load(&rules::pod_redirect())?;
+                redirect::program(KnownBy::Mark)?;
             }
             Ok(link::configure_pod_side(ip)?)
         })?;

@@ -9,6 +9,7 @@ pub mod egress;
 mod fabric;
 mod link;
 mod nft;
+pub mod redirect;
 pub mod rules;
 
 pub use fabric::{Fabric, FabricError, GATEWAY, POD_CIDR, Redirect, SERVICE_CIDR, is_of_mesh};

@@ -1,8 +1,7 @@
-//! Nftables scripts as pure functions: what a pod with a sidecar redirects, and what the
-//! infrastructure namespace routes and refuses.
+//! What the infrastructure namespace routes and refuses, as a pure function to an nftables script.
 //!
-//! Each script replaces its table as a whole in one transaction; connections that exist keep
-//! their translation.
+//! The script replaces its table as a whole in one transaction; connections that exist keep their
+//! translation.
 
 use std::{
     collections::BTreeSet,
@@ -44,40 +43,6 @@ impl fmt::Display for Transport {
             Self::Udp => "udp",
         })
     }
-}
-
-/// Socket mark that a sidecar sets on its own connections, which escape the redirect, and on its
-/// capture ports, which answer.
-pub const SIDECAR_MARK: u32 = 1337;
-
-/// Rules for the namespace of a pod with a sidecar: what leaves goes to port 15001, what comes in
-/// to 15006, in both address families. Nobody else answers in the sidecar's place.
-#[must_use]
-pub fn pod_redirect() -> String {
-    format!(
-        "\
-table inet palisade
-delete table inet palisade
-table inet palisade {{
-  chain output {{
-    type nat hook output priority -100; policy accept;
-    meta mark {SIDECAR_MARK} return
-    oifname \"lo\" return
-    meta l4proto tcp redirect to :15001
-  }}
-  chain prerouting {{
-    type nat hook prerouting priority -100; policy accept;
-    iifname \"lo\" return
-    tcp dport {{ 15020, 15021, 15090 }} return
-    meta l4proto tcp redirect to :15006
-  }}
-  chain impostors {{
-    type filter hook output priority -150; policy accept;
-    tcp flags & (syn | ack) == syn | ack tcp sport {{ 15001, 15006 }} meta mark != {SIDECAR_MARK} drop
-  }}
-}}
-"
-    )
 }
 
 /// Rules for the infrastructure namespace: services are translated to endpoints, pods reach each
@@ -235,11 +200,6 @@ mod tests {
     fn route(ip: [u8; 4], port: u16, transport: Transport, endpoints: &[&str]) -> ServiceRoute {
         let endpoints = endpoints.iter().map(|endpoint| endpoint.parse().unwrap()).collect();
         ServiceRoute { cluster_ip: ip.into(), port, transport, endpoints }
-    }
-
-    #[test]
-    fn a_pod_redirects_all_tcp_but_the_sidecars_own() {
-        insta::assert_snapshot!(pod_redirect());
     }
 
     #[test]

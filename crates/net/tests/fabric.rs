@@ -93,7 +93,10 @@ fn ask(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
 
 /// As a sidecar does, past the redirect.
 fn ask_marked(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
-    let socket = marked_socket();
+    ask_over(marked_socket(), ip, port)
+}
+
+fn ask_over(socket: socket2::Socket, ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
     let address = SocketAddr::from((ip, port));
     socket.connect_timeout(&address.into(), Duration::from_millis(500))?;
     let mut answer = String::new();
@@ -190,6 +193,7 @@ fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
         server.capture(15006, "inbound");
         server.serve(8080, "application");
         server.serve(15021, "health");
+        server.capture(15001, "loop");
 
         assert!(client.ask(SERVER, 8080).unwrap().starts_with("outbound"));
         assert!(client.ask(Ipv4Addr::new(192, 0, 2, 1), 80).unwrap().starts_with("outbound"));
@@ -200,6 +204,17 @@ fn a_sidecar_gets_what_comes_and_goes_unless_marked() {
         assert!(marked(8080).starts_with("inbound"), "inbound takes every port");
         assert!(marked(15006).starts_with("inbound"));
         assert!(marked(15021).starts_with("health"), "but the sidecar's public ones");
+
+        let own = |from: Option<[u8; 4]>| {
+            server.run(|| {
+                let socket = marked_socket();
+                let from = from.map(|from| SocketAddr::from((from, 0)));
+                from.map_or(Ok(()), |from| socket.bind(&from.into())).unwrap();
+                ask_over(socket, SERVER, 8080).unwrap()
+            })
+        };
+        assert!(own(None).starts_with("inbound"), "a pod that calls its own service");
+        assert_eq!(own(Some([127, 0, 0, 6])), "application 127.0.0.6", "judged already");
 
         let ipv6 = client.run(|| TcpStream::connect("[fe80::1%2]:80").is_err());
         assert!(ipv6, "there is no IPv6");

@@ -196,6 +196,16 @@ fn the_applications_403_is_not_a_policys_403() {
         .collect();
     assert!(denied.iter().any(|line| line.contains("backend-deny-payments-example")), "{metrics}");
     assert!(metrics.contains("istio_requests_total{reporter=\"destination\""), "{metrics}");
+    a_pod_that_calls_its_own_service_is_judged(&mesh);
+}
+
+/// Through both sides of its sidecar, as any other caller.
+fn a_pod_that_calls_its_own_service_is_judged(mesh: &Mesh) {
+    let itself = "deploy/backend.poc-mesh";
+    assert_eq!(mesh.curl(itself, &[ORDERS]), (0, "403".to_owned()), "nothing allows it");
+    mesh.apply(&allow_frontend("[GET]").replace("sa/frontend-sa", "sa/backend-sa")).ok();
+    let body = mesh.palisade(&["exec", itself, "--", "curl", "-s", ORDERS]).ok();
+    assert!(body.contains("\"ip\": \"::ffff:127.0.0.6\""), "{body}");
 }
 
 /// The ALLOW policy of the example, with other methods.

@@ -94,7 +94,7 @@ impl Towards<'_> {
     /// Where the current attempt goes.
     pub(crate) fn dial(&self) -> Dial<'_> {
         match self {
-            Self::Workload(address) => Dial::plain(*address),
+            Self::Workload(address) => Dial::workload(*address),
             Self::Service(attempts) => attempts.routed.dial(attempts.original),
         }
     }

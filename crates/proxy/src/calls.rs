@@ -64,11 +64,8 @@ pub(crate) async fn dial<'a>(worker: &Worker, route: &'a Route) -> Result<Dial<'
     match route.balance(SocketAddr::from(([0, 0, 0, 0], 0)), &[], below).await {
         Pick::Endpoint(index) => {
             let endpoint = route.endpoint(index).ok_or_else(none)?;
-            Ok(Dial {
-                address: (endpoint.address, endpoint.port).into(),
-                target: endpoint.mtls.then_some(&*route.target),
-                service: None,
-            })
+            let plain = Dial::plain((endpoint.address, endpoint.port).into());
+            Ok(Dial { target: endpoint.mtls.then_some(&*route.target), ..plain })
         }
         Pick::Address(address) if address.port() > 0 => Ok(Dial::plain(address)),
         Pick::Address(_) | Pick::None => Err(none()),

@@ -19,7 +19,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{ControlPlane, shared::Shared, socket};
+use crate::{
+    ControlPlane,
+    shared::Shared,
+    socket::{self, Side},
+};
 
 pub(crate) use certificates::keep_certificate;
 pub(crate) use configs::follow_configs;
@@ -97,7 +101,7 @@ async fn dial(
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in lookup_host(address).await? {
-        match socket::connect(address).await {
+        match socket::connect(address, Side::Outbound).await {
             Ok(tcp) => return Ok(tls.connect(tcp, name).await?),
             Err(error) => failed = error,
         }

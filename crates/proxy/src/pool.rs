@@ -40,8 +40,10 @@ pub(crate) struct Key {
 /// What protects an upstream connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Transport {
-    /// Nothing: to the application, or to a pod without a sidecar.
+    /// Nothing: to a pod without a sidecar, or out of the mesh.
     Plain,
+    /// Nothing, to the pod's own workload, which only what was judged may reach.
+    Workload,
     /// mTLS.
     Mtls {
         /// Whom the server has proven to be, [`Target::id`](crate::active::Target).

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::{
     admin::{Answer, text},
     options::{AppProbe, GrpcHealth, HttpGet},
-    socket,
+    socket::{self, Side},
 };
 
 /// Kubernetes' default for `timeoutSeconds`.
@@ -119,7 +119,7 @@ fn well() -> Said {
 type Agent<'a> = Option<&'a HeaderValue>;
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
-    socket::connect(address).await.map_err(ProbeError::Connect)
+    socket::connect(address, Side::Inbound).await.map_err(ProbeError::Connect)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
     time::Duration,
 };
 
@@ -12,6 +12,11 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// The socket mark by which a pod's rules know a sidecar.
 const MARK: u32 = 1337;
+
+/// Where connections to the own workload come from: Istio's `InboundPassthroughBindIpv4` and `v6`. All
+/// others of the sidecar to its own pod are redirected to the inbound port.
+const INBOUND_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+const INBOUND_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
 
 /// Backlog of the capture ports.
 const BACKLOG: i32 = 4096;
@@ -44,22 +49,38 @@ pub(crate) fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr>
     address.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Connects in time, without being redirected to ourselves.
-pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, open(address)).await {
+/// The side of a sidecar that connects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    /// To the pod's own workload.
+    Inbound,
+    /// To anybody else; if it comes to the own pod all the same, to its inbound side.
+    Outbound,
+}
+
+/// Connects in time.
+pub(crate) async fn connect(address: SocketAddr, side: Side) -> io::Result<TcpStream> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, open(address, side)).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// Connects without being redirected to ourselves: by mark where we may set one, else by user id.
-pub(crate) async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects as the sidecar: the pod's rules know it by mark where it may set one, else by user id, and
+/// its inbound side by the address that it connects from.
+pub(crate) async fn open(address: SocketAddr, side: Side) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     mark(&SockRef::from(&socket))?;
     socket.set_nodelay(true)?;
+    // Connections to loopback are not redirected, and not every pod has the address for IPv6.
+    if side == Side::Inbound && !address.ip().is_loopback() {
+        let from: IpAddr = if address.is_ipv4() { INBOUND_V4.into() } else { INBOUND_V6.into() };
+        palisade_sys::socket::choose_port_late(&socket)?;
+        socket.bind((from, 0).into())?;
+    }
     socket.connect(address).await
 }
 

@@ -12,7 +12,7 @@ use crate::{
     active::{Counted, Full, Route, Slot, Target},
     io::Stream,
     pool::{IDLE, Keep, Key, Transport, Upstream},
-    socket,
+    socket::{self, Side},
     worker::Worker,
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Dial<'a> {
     pub(crate) target: Option<&'a Target>,
     /// Whose limits hold; none: nobody's.
     pub(crate) service: Option<&'a Route>,
+    /// From which side of the sidecar.
+    pub(crate) side: Side,
 }
 
 /// Why there is no connection.
@@ -69,7 +71,12 @@ impl From<Full> for ConnectError {
 impl<'a> Dial<'a> {
     /// In plaintext, without limits.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, target: None, service: None }
+        Self { address, target: None, service: None, side: Side::Outbound }
+    }
+
+    /// To the pod's own workload, in plaintext.
+    pub(crate) fn workload(address: SocketAddr) -> Self {
+        Self { side: Side::Inbound, ..Self::plain(address) }
     }
 
     /// An idle connection, or a new one, for an HTTP request; as soon as there may be one, if the client has not
@@ -181,6 +188,7 @@ impl<'a> Dial<'a> {
             (Some(target), Some(credentials)) => {
                 Transport::Mtls { target: target.id, credentials: Arc::as_ptr(credentials) }
             }
+            _ if self.side == Side::Inbound => Transport::Workload,
             _ => Transport::Plain,
         };
         Key { address: self.address, transport }
@@ -196,7 +204,7 @@ impl<'a> Dial<'a> {
         let patience = self.service.and_then(|it| it.port.traffic.connect_timeout);
         let patience = patience.unwrap_or(socket::CONNECT_TIMEOUT);
         let connecting = async {
-            let tcp = socket::open(self.address).await.map_err(ConnectError::Tcp)?;
+            let tcp = socket::open(self.address, self.side).await.map_err(ConnectError::Tcp)?;
             self.protect(tcp, credentials.as_ref(), offer).await
         };
         let stream = match timeout(patience, connecting).await {

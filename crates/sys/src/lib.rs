@@ -1,5 +1,5 @@
-//! What Palisade asks of the Linux kernel directly: namespaces, mounts, privileges, processes
-//! and terminals, as safe functions.
+//! What Palisade asks of the Linux kernel directly: namespaces, mounts, privileges, processes,
+//! sockets and terminals, as safe functions.
 //!
 //! This is the only crate with `unsafe` code. It knows nothing of pods or meshes, keeps no state
 //! and takes no decisions; `net` and `node` do.
@@ -12,6 +12,7 @@ pub mod privilege;
 pub mod process;
 pub mod pty;
 mod seccomp;
+pub mod socket;
 mod supervisor;
 pub mod testing;
 pub mod within;

@@ -112,7 +112,7 @@ async fn carry(
     watch: Watch,
     granted: Option<Box<Granted>>,
 ) -> Ended {
-    let dial = Dial::plain(connection.destination);
+    let dial = Dial::workload(connection.destination);
     let mut upstream = match dial.fresh(worker, Offer::Tcp).await {
         Ok(upstream) => upstream.stream,
         Err(error) => {
