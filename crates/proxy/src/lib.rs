@@ -18,6 +18,7 @@ mod denials;
 mod detect;
 mod edges;
 mod forward;
+mod gateway;
 mod http1;
 mod http2;
 mod inbound;

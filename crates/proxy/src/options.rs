@@ -25,7 +25,7 @@ pub struct SidecarOptions {
     pub listen: Listen,
     /// Where a captured connection was going.
     pub original_destination: OriginalDestination,
-    /// The node's address, the only one that application probes are answered to.
+    /// The node's address, which application probes are answered to, as to the pod's default gateway.
     pub host_ip: Option<IpAddr>,
     /// The pod's address, where application probes are sent.
     pub pod_ip: IpAddr,

@@ -1,5 +1,6 @@
 //! The application's probes: the kubelet asks the sidecar, and the sidecar asks the application, since
-//! the kubelet has no certificate. Answered to the node only; anyone else learns nothing.
+//! the kubelet has no certificate. Answered to the node only, by its address or by the pod's gateway to it;
+//! anyone else learns nothing.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ const TIMEOUT_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Probes {
     probes: BTreeMap<String, AppProbe>,
-    node: Option<IpAddr>,
+    node: Vec<IpAddr>,
     pod: IpAddr,
 }
 
@@ -44,18 +45,14 @@ enum ProbeError {
 }
 
 impl Probes {
-    /// The probes of the pod at `pod`, for the node at `node`.
-    pub(crate) fn new(
-        probes: BTreeMap<String, AppProbe>,
-        node: Option<IpAddr>,
-        pod: IpAddr,
-    ) -> Self {
+    /// The probes of the pod at `pod`, for the node, whose packets come from one of `node`.
+    pub(crate) fn new(probes: BTreeMap<String, AppProbe>, node: Vec<IpAddr>, pod: IpAddr) -> Self {
         Self { probes, node, pod }
     }
 
     /// Answers a probe with the status that the application gives.
     pub(crate) async fn answer(&self, path: &str, from: IpAddr, headers: &HeaderMap) -> Answer {
-        if self.node != Some(from.to_canonical()) {
+        if !self.node.contains(&from.to_canonical()) {
             return text(StatusCode::FORBIDDEN, "probes are answered to the node only\n");
         }
         let Some(probe) = self.probes.get(path) else {
@@ -175,8 +172,8 @@ mod tests {
             ("/app-health/app/startupz", tcp(closed)),
         ]
         .map(|(path, probe)| (path.to_owned(), probe));
-        let local = "127.0.0.1".parse().unwrap();
-        Probes::new(probes.into(), Some(local), local)
+        let [local, gateway] = ["127.0.0.1", "10.1.2.1"].map(|ip| ip.parse().unwrap());
+        Probes::new(probes.into(), vec![local, gateway], local)
     }
 
     #[tokio::test]
@@ -189,6 +186,8 @@ mod tests {
             let probes = probes(status).await;
             for (path, from, expected) in [
                 ("/app-health/app/livez", "127.0.0.1", code),
+                ("/app-health/app/livez", "10.1.2.1", code),
+                ("/app-health/app/livez", "::ffff:10.1.2.1", code),
                 ("/app-health/app/livez", "10.1.2.3", 403),
                 ("/app-health/app/readyz", "127.0.0.1", 200),
                 ("/app-health/app/startupz", "127.0.0.1", 500),

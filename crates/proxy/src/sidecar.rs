@@ -2,7 +2,7 @@
 //! serve until told to stop, drain, end.
 
 use std::{
-    fs, io,
+    fs, io, iter,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,6 +25,7 @@ use crate::{
     Bootstrap, IdentityFiles, SidecarOptions, Source,
     admin::{Admin, Server},
     control::{follow_configs, keep_certificate},
+    gateway,
     probe::Probes,
     shared::Shared,
     socket,
@@ -130,7 +131,7 @@ impl Sidecar {
         let options = &self.options;
         let admin = Arc::new(Admin {
             shared: Arc::clone(&self.shared),
-            probes: Probes::new(options.probes.clone(), options.host_ip, options.pod_ip),
+            probes: Probes::new(options.probes.clone(), node(options), options.pod_ip),
             drain: self.drain.clone(),
         });
         let (any, local) = (options.listen.address, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -181,6 +182,12 @@ impl Sidecar {
             deadline: self.options.drain,
         })
     }
+}
+
+/// The addresses that the node's own packets come from.
+fn node(options: &SidecarOptions) -> Vec<IpAddr> {
+    let Some(host) = options.host_ip else { return Vec::new() };
+    iter::once(host).chain(gateway::default_gateway(options.pod_ip)).collect()
 }
 
 /// Puts a bootstrap file in force.
