@@ -1,8 +1,11 @@
 //! The mesh that a command talks to: a Kubernetes API, and the names of things in it.
 
-use std::{io, pin::pin, time::Duration};
+mod control;
+mod token;
 
-use futures::{AsyncBufReadExt, Stream, TryStreamExt};
+use std::{io, time::Duration};
+
+use futures::{AsyncBufReadExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config,
@@ -27,6 +30,7 @@ pub struct Mesh {
     client: Client,
     warnings: Warnings,
     kinds: std::sync::Arc<Mutex<Vec<(ApiResource, ApiCapabilities)>>>,
+    tokens: std::sync::Arc<token::Tokens>,
 }
 
 impl std::fmt::Debug for Mesh {
@@ -66,7 +70,12 @@ impl Mesh {
                 response
             }))
             .build();
-        Ok(Self { client, warnings, kinds: std::sync::Arc::default() })
+        Ok(Self {
+            client,
+            warnings,
+            kinds: std::sync::Arc::default(),
+            tokens: std::sync::Arc::default(),
+        })
     }
 
     /// What the API has warned of since this was asked last.
@@ -132,48 +141,6 @@ impl Mesh {
         Ok(Api::all_with(self.client(), &resource))
     }
 
-    /// What each sidecar has in force, in Istio's form.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached or answer with an error.
-    pub async fn sync_status(&self) -> Result<Vec<serde_json::Value>, CliError> {
-        match self.control("debug/syncz").await? {
-            serde_json::Value::Array(proxies) => Ok(proxies),
-            _ => Err(CliError::Trouble("the control plane's sync status is no list".to_owned())),
-        }
-    }
-
-    /// Follows what sidecars report (`/debug/telemetry`), one JSON document a line, until the control plane
-    /// ends or `take` has an error.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached, or the stream breaks.
-    pub async fn follow_telemetry(
-        &self,
-        mut take: impl FnMut(&str) -> Result<(), String>,
-    ) -> Result<(), CliError> {
-        let what = "follow the sidecars' reports";
-        let uri = format!("{CONTROL}/debug/telemetry");
-        let request = http::Request::get(uri).body(Vec::new()).during(what)?;
-        let mut lines = pin!(self.client.request_stream(request).await.during(what)?.lines());
-        while let Some(line) = lines.try_next().await.during(what)? {
-            take(&line).during(what)?;
-        }
-        Ok(())
-    }
-
-    /// The configuration that the control plane has for the sidecar of a pod.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached or answer with an error, such as for a pod without sidecar.
-    pub async fn sidecar_config(
-        &self,
-        namespace: &str,
-        pod: &str,
-    ) -> Result<serde_json::Value, CliError> {
-        self.control(&format!("debug/config/{namespace}/{pod}")).await
-    }
-
     /// The last lines that a container wrote, and those that it will write.
     ///
     /// # Errors
@@ -195,55 +162,6 @@ impl Mesh {
         let pods = self.api::<Pod>(namespace);
         Ok(pods.log_stream(pod, &params).await.during(what)?.lines())
     }
-
-    /// A POST of JSON, or of nothing, to the control plane's monitoring port, through the API.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached or answer with an error.
-    pub(crate) async fn tell_control(
-        &self,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<serde_json::Value, CliError> {
-        let request = http::Request::post(format!("{CONTROL}/{path}"))
-            .header(http::header::CONTENT_TYPE, "application/json");
-        self.of_control("tell the control plane", request.body(body)).await
-    }
-
-    /// A GET to the control plane's monitoring port, through the API.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached or answer with an error.
-    pub(crate) async fn control(&self, path: &str) -> Result<serde_json::Value, CliError> {
-        let request = http::Request::get(format!("{CONTROL}/{path}")).body(Vec::new());
-        self.of_control("ask the control plane", request).await
-    }
-
-    /// The control plane's version, which it tells as plain text.
-    ///
-    /// # Errors
-    /// When API or control plane can't be reached or answer with an error.
-    pub(crate) async fn control_version(&self) -> Result<String, CliError> {
-        let what = "ask the control plane";
-        let request = http::Request::get(format!("{CONTROL}/version")).body(Vec::new());
-        let answer = timeout(CONTROL_PATIENCE, self.client.request_text(request.during(what)?));
-        answer.await.map_err(|_| hangs(what))?.during(what)
-    }
-
-    /// One that hangs is not waited for: it keeps its connections open, and says nothing.
-    async fn of_control(
-        &self,
-        what: &str,
-        request: http::Result<http::Request<Vec<u8>>>,
-    ) -> Result<serde_json::Value, CliError> {
-        let answer = timeout(CONTROL_PATIENCE, self.client.request(request.during(what)?));
-        answer.await.map_err(|_| hangs(what))?.during(what)
-    }
-}
-
-fn hangs(what: &str) -> CliError {
-    let seconds = CONTROL_PATIENCE.as_secs();
-    CliError::Trouble(format!("{what}: nothing came in {seconds} s: it hangs"))
 }
 
 /// An answer, or its head if it is a long one, unless it takes too long.
@@ -257,8 +175,3 @@ async fn answered_in_time<T>(
 
 /// How long the API may take: longer than the webhooks that it asks itself, one after the other.
 const API_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the control plane may take; where it is asked to wait, it is for less.
-const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The control plane's monitoring port, through the API.
-const CONTROL: &str = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy";

@@ -1,12 +1,12 @@
 //! Who calls: a ServiceAccount token of audience `istio-ca`, reviewed by the Kubernetes API. Nothing
 //! else identifies a sidecar to the control plane.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use kube::Client;
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::metadata::MetadataMap;
 
 use crate::{kinds, kubernetes};
@@ -27,8 +27,8 @@ pub(crate) enum AuthenticationError {
     NoToken,
     #[error("the token is not valid: {0}")]
     Invalid(String),
-    #[error("the token is not for audience `{AUDIENCE}`")]
-    Audience,
+    #[error("the token is not for audience `{0}`")]
+    Audience(&'static str),
     #[error("`{0}` is no ServiceAccount")]
     NoServiceAccount(String),
     #[error("the token is bound to pod `{pod}` at {address}, and came from elsewhere")]
@@ -43,7 +43,7 @@ impl AuthenticationError {
         match self {
             Self::NoToken => "no_token",
             Self::Invalid(_) => "invalid_token",
-            Self::Audience => "other_audience",
+            Self::Audience(_) => "other_audience",
             Self::NoServiceAccount(_) => "no_service_account",
             Self::Elsewhere { .. } => "other_address",
             Self::Unavailable(_) => "unavailable",
@@ -57,7 +57,7 @@ impl From<&AuthenticationError> for tonic::Status {
             AuthenticationError::Unavailable(_) => Self::unavailable("token review failed"),
             AuthenticationError::NoToken
             | AuthenticationError::Invalid(_)
-            | AuthenticationError::Audience
+            | AuthenticationError::Audience(_)
             | AuthenticationError::Elsewhere { .. }
             | AuthenticationError::NoServiceAccount(_) => Self::unauthenticated("token refused"),
         }
@@ -91,10 +91,19 @@ impl Authenticator {
         metadata: &MetadataMap,
     ) -> Result<Caller, AuthenticationError> {
         let token = bearer(metadata).ok_or(AuthenticationError::NoToken)?;
-        caller(&self.review(token).await?)
+        self.caller_of(token, AUDIENCE).await
     }
 
-    async fn review(&self, token: &str) -> Result<Value, AuthenticationError> {
+    /// The caller whom a token of an audience proves.
+    pub(crate) async fn caller_of(
+        &self,
+        token: &str,
+        audience: &'static str,
+    ) -> Result<Caller, AuthenticationError> {
+        caller(&self.review(token, audience).await?, audience)
+    }
+
+    async fn review(&self, token: &str, audience: &str) -> Result<Value, AuthenticationError> {
         match self {
             Self::Kubernetes(client, reviews) => {
                 let unavailable = |why: String| AuthenticationError::Unavailable(why);
@@ -103,10 +112,12 @@ impl Authenticator {
                     "apiVersion": "authentication.k8s.io/v1",
                     "kind": "TokenReview",
                     "metadata": {},
-                    "spec": {"token": token, "audiences": [AUDIENCE]},
+                    "spec": {"token": token, "audiences": [audience]},
                 });
-                kubernetes::review(client, &kinds::token_reviews(), question)
+                let reviews = kinds::token_reviews();
+                timeout(PATIENCE, kubernetes::review(client, &reviews, question))
                     .await
+                    .map_err(|_| unavailable("the API server does not answer".to_owned()))?
                     .map(|mut answer| answer.get_mut("status").map(Value::take).unwrap_or_default())
                     .map_err(|error| unavailable(error.to_string()))
             }
@@ -122,19 +133,20 @@ fn bearer(metadata: &MetadataMap) -> Option<&str> {
     let value = values.next()?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
-    let sound = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX;
+    let sound =
+        scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX_TOKEN;
     (sound && values.next().is_none()).then_some(token)
 }
 
 /// The caller that a review's `status` names.
-fn caller(status: &Value) -> Result<Caller, AuthenticationError> {
+fn caller(status: &Value, audience: &'static str) -> Result<Caller, AuthenticationError> {
     if status.get("authenticated").and_then(Value::as_bool) != Some(true) {
         let why = status.get("error").and_then(Value::as_str).unwrap_or("not authenticated");
         return Err(AuthenticationError::Invalid(why.to_owned()));
     }
     // A server that knows no audiences would leave them out: then the token is for anybody.
-    if !strings(status.get("audiences")).any(|audience| audience == AUDIENCE) {
-        return Err(AuthenticationError::Audience);
+    if !strings(status.get("audiences")).any(|it| it == audience) {
+        return Err(AuthenticationError::Audience(audience));
     }
     let user = status.get("user").unwrap_or(&Value::Null);
     let name = user.get("username").and_then(Value::as_str).unwrap_or_default();
@@ -163,7 +175,9 @@ const AUDIENCE: &str = "istio-ca";
 /// Where a review says which pod a token is bound to.
 const POD_NAME: &str = "/extra/authentication.kubernetes.io~1pod-name";
 /// Longest token that is passed on.
-const MAX: usize = 16 << 10;
+pub(crate) const MAX_TOKEN: usize = 16 << 10;
+/// How long a review may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 const CONCURRENT_REVIEWS: usize = 32;
 
 #[cfg(test)]
@@ -189,7 +203,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_caller_is_the_service_account_and_pod_of_its_token() {
-        let caller = caller(&status("shop", "web", Some("web-1"))).unwrap();
+        let caller = caller(&status("shop", "web", Some("web-1")), AUDIENCE).unwrap();
         assert_eq!((caller.namespace.as_str(), caller.service_account.as_str()), ("shop", "web"));
         assert_eq!(caller.pod.as_deref(), Some("web-1"));
     }
@@ -213,7 +227,7 @@ pub(crate) mod tests {
             changed(|it| it["user"]["username"] = json!("system:serviceaccount::web")),
             changed(|it| it["user"]["username"] = json!("kubernetes-admin")),
         ] {
-            assert!(caller(&status).is_err(), "{status}");
+            assert!(caller(&status, AUDIENCE).is_err(), "{status}");
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Wanted {
     Configuration,
     /// That his reports are heard.
     Reports,
+    /// What the monitoring port tells.
+    Monitoring,
 }
 
 impl Wanted {
@@ -40,6 +42,7 @@ impl Wanted {
             Self::Certificate => "certificate",
             Self::Configuration => "configuration",
             Self::Reports => "reports",
+            Self::Monitoring => "monitoring",
         }
     }
 }

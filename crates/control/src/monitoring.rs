@@ -10,8 +10,9 @@
 //!
 //! `/debug/telemetry` never ends: a line of JSON for each report of a sidecar.
 
+mod access;
+
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,12 +21,12 @@ use std::{
 };
 
 use axum::{
-    Extension, Json, Router,
-    extract::{Path, Query, Request, State},
+    Json, Router,
+    extract::{Path, Query, State},
     http::{StatusCode, header::CONTENT_TYPE},
-    middleware::{self, Next},
+    middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use jiff::Timestamp;
 use kube::Client;
@@ -38,7 +39,9 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
-use tonic::transport::server::TcpConnectInfo;
+
+use access::Access;
+pub(crate) use access::Guard;
 
 use crate::{
     ca::Ca,
@@ -53,6 +56,7 @@ use crate::{
 /// What is asked about.
 #[derive(Clone)]
 pub(crate) struct Monitoring {
+    pub(crate) guard: Guard,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -69,24 +73,13 @@ pub(crate) struct Monitoring {
 
 impl Monitoring {
     pub(crate) fn router(self) -> Router {
-        let debug = Router::new()
-            .route("/debug/syncz", get(on_syncz))
-            .route("/debug/generation", get(on_generation))
-            .route("/debug/in-force", get(on_in_force))
-            .route("/debug/config/{namespace}/{pod}", get(on_config))
-            .route("/debug/telemetry", get(on_telemetry))
-            .route("/debug/history", get(on_history))
-            .route("/debug/batch", post(on_batch))
-            .route("/debug/batch/{id}/end", post(on_batch_end))
-            .route("/debug/ca", get(rotation::on_status))
-            .route("/debug/ca/rotate", post(rotation::on_rotate))
-            .route_layer(middleware::from_fn(local_only));
-        Router::new()
-            .route("/metrics", get(on_metrics))
-            .route("/version", get(env!("CARGO_PKG_VERSION")))
-            .route("/ready", get(on_ready))
-            .merge(debug)
-            .with_state(self)
+        let mut router = Router::new();
+        for (path, needed, methods) in routes() {
+            let guard = (self.guard.clone(), needed);
+            let guarded = methods.layer(middleware::from_fn_with_state(guard, access::admit));
+            router = router.route(path, guarded);
+        }
+        router.with_state(self)
     }
 
     pub(crate) fn published(&self) -> Arc<Published> {
@@ -94,20 +87,23 @@ impl Monitoring {
     }
 }
 
-/// Lets callers through that are on the control plane's own host: on loopback, or from the address
-/// that they called.
-async fn local_only(
-    Extension(info): Extension<TcpConnectInfo>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let from = info.remote_addr.map(|it| it.ip());
-    let to = info.local_addr.map(|it| it.ip());
-    if from.is_some_and(|from: IpAddr| from.is_loopback() || Some(from) == to) {
-        next.run(request).await
-    } else {
-        (StatusCode::FORBIDDEN, "only from the control plane's own host\n").into_response()
-    }
+/// All pages, and who may ask for them.
+fn routes() -> [(&'static str, Access, MethodRouter<Monitoring>); 13] {
+    [
+        ("/metrics", Access::Anybody, get(on_metrics)),
+        ("/version", Access::Anybody, get(env!("CARGO_PKG_VERSION"))),
+        ("/ready", Access::Anybody, get(on_ready)),
+        ("/debug/syncz", Access::Reader, get(on_syncz)),
+        ("/debug/generation", Access::Reader, get(on_generation)),
+        ("/debug/in-force", Access::Reader, get(on_in_force)),
+        ("/debug/config/{namespace}/{pod}", Access::Reader, get(on_config)),
+        ("/debug/telemetry", Access::Reader, get(on_telemetry)),
+        ("/debug/history", Access::Reader, get(on_history)),
+        ("/debug/batch", Access::Reader, post(on_batch)),
+        ("/debug/batch/{id}/end", Access::Reader, post(on_batch_end)),
+        ("/debug/ca", Access::Reader, get(rotation::on_status)),
+        ("/debug/ca/rotate", Access::Operator, post(rotation::on_rotate)),
+    ]
 }
 
 async fn on_metrics(State(monitoring): State<Monitoring>) -> String {

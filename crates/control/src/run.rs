@@ -34,7 +34,7 @@ use crate::{
     keys,
     kubernetes::{self, ClientError},
     metrics::Metrics,
-    monitoring::Monitoring,
+    monitoring::{Guard, Monitoring},
     network::{Network, OwnNetwork},
     registration::{self, Addresses, GRPC_PORT, MONITORING_PORT, SERVICE, WEBHOOK_PORT},
     roots,
@@ -172,6 +172,12 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
+    // With reviews of its own: whoever floods this port keeps no sidecar from being let in.
+    let guard = Guard::new(
+        Authenticator::kubernetes(client.clone()),
+        &options.namespace,
+        Arc::clone(&metrics),
+    );
     let gate = Gate::new(authenticator, published.clone(), events, Arc::clone(&metrics));
     let certificates = Certificates::new(
         ca.changes(),
@@ -210,6 +216,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
             listener: monitoring.0,
             acceptor: None,
             router: Monitoring {
+                guard,
                 fleet,
                 published,
                 metrics: Arc::clone(&metrics),

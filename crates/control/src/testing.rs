@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::Router;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use palisade_model::Kind;
 use serde_json::{Value, json};
@@ -25,7 +27,7 @@ use crate::{
     index::{Feed, Published, Running, Source, unwatched},
     kubernetes::Change,
     metrics::Metrics,
-    monitoring::Monitoring,
+    monitoring::{Guard, Monitoring},
     run::grpc_router,
     server::Server,
     streams::Streams,
@@ -40,6 +42,8 @@ pub(crate) struct Control {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) grpc: Channel,
     pub(crate) monitoring: SocketAddr,
+    /// What the monitoring port answers, whoever asks.
+    pub(crate) router: Router,
     pub(crate) warnings: mpsc::Receiver<Warning>,
     pub(crate) shutdown: CancellationToken,
     _folder: tempfile::TempDir,
@@ -82,7 +86,9 @@ impl Control {
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
         };
+        let reviews = Authenticator::Function(Arc::new(claims_of));
         let monitoring = Monitoring {
+            guard: Guard::new(reviews, "istio-system", Arc::clone(&metrics)),
             fleet: Arc::clone(&fleet),
             published: published.clone(),
             metrics,
@@ -94,6 +100,7 @@ impl Control {
             namespace: "istio-system".to_owned(),
         }
         .router();
+        let router = monitoring.clone();
         let mut addresses = Vec::new();
         for (name, router) in
             [("grpc", grpc_router(certificates, streams, telemetry)), ("monitoring", monitoring)]
@@ -113,6 +120,7 @@ impl Control {
             fleet,
             grpc,
             monitoring,
+            router,
             warnings,
             shutdown,
             _folder: folder,
@@ -168,6 +176,26 @@ fn review(token: &str) -> Value {
         [namespace, account, pod] => authenticate::tests::status(namespace, account, Some(pod)),
         _ => json!({"error": "invalid bearer token"}),
     }
+}
+
+/// A token with these claims, as [`claims_of`] believes them.
+pub(crate) fn token_with(namespace: &str, account: &str, audience: &str, expires: i64) -> String {
+    let claims =
+        json!({"namespace": namespace, "account": account, "aud": audience, "exp": expires});
+    format!("header.{}.signature", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// What the API says of a token of [`token_with`].
+pub(crate) fn claims_of(token: &str) -> Value {
+    let claims = || {
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&claims).ok()?;
+        let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+        let mut status = authenticate::tests::status(&text("namespace"), &text("account"), None);
+        status["audiences"] = json!([text("aud")]);
+        (claims["exp"].as_i64()? > Timestamp::now().as_second()).then_some(status)
+    };
+    claims().unwrap_or_else(|| json!({"error": "invalid bearer token"}))
 }
 
 fn pod(name: &str, account: &str) -> Value {

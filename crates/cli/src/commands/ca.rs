@@ -56,7 +56,7 @@ async fn rotate(
         let first = status["step"] == "settled";
         let body = brought.as_ref().filter(|_| first);
         let body = body.map(|it| it.to_string().into_bytes()).unwrap_or_default();
-        status = mesh.tell_control("debug/ca/rotate", body).await?;
+        status = mesh.rotate_root(body).await?;
         if status["taken"] != true {
             continue;
         }
