@@ -84,6 +84,32 @@ try {
   if (moment() !== null) await page.getByRole('button', { name: 'Go live' }).click();
   await page.getByText('Live', { exact: true }).waitFor();
 
+  await page.getByRole('button', { name: 'Compare', exact: true }).click();
+  const changed = page.locator('table.changes tbody tr');
+  await changed.filter({ hasText: 'backend' }).first().waitFor({ timeout: 15_000 });
+  const rows = await changed.allInnerTexts();
+  check('what came since the begin is told, with the numbers of both times', rows.length >= 4 && rows.every((it) => /^came[^]*none[^]*\d+×/.test(it)));
+  await page.locator('.tag').filter({ hasText: /came.*0 → \d+ call/s }).first().waitFor({ timeout: 15_000 });
+  const address = new URL(page.url());
+  check('both times can be linked to', Number(address.searchParams.get('against')) > 0);
+  await look(session, 'graph-difference');
+  address.searchParams.set('at', address.searchParams.get('against'));
+  await page.goto(address.href);
+  await page.getByRole('heading', { name: /^No difference between/ }).waitFor({ timeout: 15_000 });
+  await page.getByRole('button', { name: 'Stop comparing' }).click();
+  await page.goto(`${origin}/graph?type=workload&at=${Date.now()}`);
+  await row('frontend', 'backend', 'allowed').first().waitFor({ timeout: 15_000 });
+  await page.route('**/api/graph?*', (route) => route.fulfill({ status: 502, body: '{"error": "the mesh is away"}' }));
+  await page.getByLabel('Time range').selectOption('1800');
+  await page.getByRole('alert').filter({ hasText: 'the mesh is away' }).waitFor({ timeout: 10_000 });
+  await page.getByText(/What is shown below is older: the graph as of/).waitFor();
+  check('a graph that can not be loaded leaves the one before, greyed', (await page.locator('.stale table.edges tbody tr').count()) >= 4);
+  await page.screenshot({ path: `${folder}/graph-stale.png` });
+  await page.unroute('**/api/graph?*');
+  const asked = problems.findIndex((it) => it.includes('502'));
+  check('the browser told of the failure that was made', asked >= 0);
+  problems.splice(asked, 1);
+
   await page.goto(`${origin}/policy`);
   await page.getByLabel('Caller').fill('poc-mesh/payments-sa');
   await page.getByLabel('Workload or service').fill('backend.poc-mesh');
@@ -178,6 +204,18 @@ try {
   await page.locator('.calls-table tbody tr').filter({ hasText: 'payments' }).first().getByRole('link', { name: 'Explain' }).click();
   await page.locator('.big.denied').waitFor({ timeout: 10_000 });
   check('a call leads to its explanation', (await page.locator('.answer').innerText()).includes('backend-deny-payments-example'));
+  await page.getByRole('link', { name: 'Create policy allowing this' }).click();
+  await page.locator('.propose .big.denied').filter({ hasText: 'DENY policies go before ALLOW policies' }).waitFor({ timeout: 10_000 });
+  check('what a DENY policy denies gets no ALLOW policy', (await page.locator('.propose textarea').count()) === 0);
+
+  await page.goto(`${origin}/traffic?workload=frontend&verdict=denied`);
+  await page.locator('.calls-table tbody tr').filter({ hasText: 'DELETE' }).first().getByRole('link', { name: 'Create policy allowing this' }).click();
+  await page.locator('.propose .big.allowed').filter({ hasText: 'DELETE /api/orders' }).waitFor({ timeout: 10_000 });
+  const opened = page.locator('.flips tbody tr').filter({ hasText: 'DELETE' }).first();
+  await opened.waitFor({ timeout: 15_000 });
+  check('the proposed policy allows the call, and no other', /denied\s+allowed/.test(await opened.innerText()) && (await page.locator('.flips tbody tr').count()) === 1);
+  check('it is an entry more in the policy that nearly matched', /- DELETE/.test(await page.getByLabel('YAML', { exact: true }).inputValue()));
+  await look(session, 'propose');
 
   await page.goto(`${origin}/istio?object=AuthorizationPolicy/poc-mesh/backend-allow-frontend-read`);
   await page.getByRole('button', { name: 'Edit' }).click();

@@ -32,7 +32,7 @@ pub(crate) use apply::is_mesh_config;
 pub use apply::{Applied, apply_manifests, read_manifests};
 pub(crate) use check::check;
 pub use console::console_link;
-pub use explain::{Ask, Explained, explain};
+pub use explain::{Ask, Explained, Proposed, explain, propose};
 pub(crate) use ready::in_force;
 pub use ready::ready;
 pub(crate) use target::split_namespace;

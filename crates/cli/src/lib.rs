@@ -22,8 +22,8 @@ pub use args::{
     UpArgs,
 };
 pub use commands::{
-    Applied, Ask, Explained, apply_manifests, console_link, explain, read_manifests, ready, run,
-    run_suites,
+    Applied, Ask, Explained, Proposed, apply_manifests, console_link, explain, propose,
+    read_manifests, ready, run, run_suites,
 };
 pub use doctor::{Facts, Trial, doctor};
 pub use error::CliError;

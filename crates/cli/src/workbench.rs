@@ -10,10 +10,12 @@ mod sources;
 mod yaml;
 
 pub use draft::{AppliedText, Draft, apply_text, draft};
+pub(crate) use look::tidied;
 pub use look::{Looked, look};
 pub(crate) use names::{caller, target};
 pub use observe::{ControlPlane, Happened, control_plane, events};
 pub(crate) use sources::{Source, load};
+pub(crate) use yaml::yaml;
 
 use std::path::PathBuf;
 

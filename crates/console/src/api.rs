@@ -105,6 +105,17 @@ pub(crate) async fn on_explain(
     Ok(Json(app.view().explain(&objects.world, &question)?).into_response())
 }
 
+pub(crate) async fn on_propose(
+    State(app): State<App>,
+    question: Result<Json<Question>, JsonRejection>,
+) -> Result<Json<Value>, ViewError> {
+    let question = body(question)?;
+    let objects = app.objects().await?;
+    // The mesh is worked out anew for each policy that is tried: not for a thread that serves others.
+    let asked = tokio::task::spawn_blocking(move || app.view().propose(&objects, &question)).await;
+    asked.map_err(|error| ViewError::Unavailable(error.to_string()))?.map(Json)
+}
+
 pub(crate) async fn on_config(State(app): State<App>) -> Result<Json<Value>, ViewError> {
     let objects = app.objects().await?;
     Ok(Json(json!({"objects": objects.config, "readOnly": app.is_read_only()})))

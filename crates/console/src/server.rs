@@ -247,6 +247,7 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("/api/graph", "get", get(api::on_graph)),
         ("/api/events", "get", get(events::on_events)),
         ("/api/explain", "post", post(api::on_explain)),
+        ("/api/propose", "post", post(api::on_propose)),
         ("/api/config", "get", get(api::on_config)),
         ("/api/mesh", "get", get(api::on_mesh)),
         ("/api/control-plane", "get", get(api::on_control_plane)),

@@ -99,6 +99,10 @@ impl MeshView for Manifests {
         Ok(serde_json::from_value(answer).unwrap())
     }
 
+    fn propose(&self, _: &MeshObjects, question: &Question) -> Result<Value, ViewError> {
+        Ok(json!({"outcome": "elsewhere", "sentence": question.from, "notes": []}))
+    }
+
     fn sidecar_config<'a>(&'a self, _: &'a str, pod: &'a str) -> Answer<'a, Value> {
         Box::pin(async move { Ok(json!({"workload": pod})) })
     }

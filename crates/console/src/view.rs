@@ -31,6 +31,12 @@ pub trait MeshView: Send + Sync + 'static {
     /// When the question makes no sense in this world.
     fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError>;
 
+    /// What would let a request pass, as `palisade explain --propose -o json` prints it.
+    ///
+    /// # Errors
+    /// When the question makes no sense in this world.
+    fn propose(&self, objects: &MeshObjects, question: &Question) -> Result<Value, ViewError>;
+
     /// The configuration that the control plane has for the sidecar of a pod.
     fn sidecar_config<'a>(&'a self, namespace: &'a str, pod: &'a str) -> Answer<'a, Value>;
 

@@ -25,4 +25,4 @@ pub use proxy_config::{
 pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
 pub use tracing::{Tracing, TracingSpec};
 pub use traffic::{Balance, Outliers, Traffic};
-pub use world::{Arrival, Call, Request, World};
+pub use world::{Arrival, Call, Change, Proposal, Remedy, Request, RuleEntry, World};

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod question;
+mod remedy;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use palisade_policy::{EffectiveMtls, Scope, mtls};
 use palisade_types::{Mesh, SpiffeId, WorkloadRef};
 
 pub use question::{Arrival, Call, Request};
+pub use remedy::{Change, Entry as RuleEntry, Proposal, Remedy};
 
 use crate::{
     Object, Objects, Snapshot, has_sidecar, metadata_of,

@@ -11,7 +11,7 @@ use palisade_console::{
     MeshObjects, MeshView, Question, ViewError,
 };
 use palisade_model::World;
-use palisade_policy::explain::Explanation;
+use palisade_policy::{PolicyRef, explain::Explanation};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
@@ -155,28 +155,23 @@ impl MeshView for View {
     }
 
     fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError> {
-        let or = |text: &str, otherwise: &str| match text {
-            "" => otherwise.to_owned(),
-            text => text.to_owned(),
-        };
-        let ask = Ask {
-            from: Some(question.from.clone()),
-            to: Some(question.to.clone()),
-            method: or(&question.method, "GET"),
-            path: or(&question.path, "/"),
-            host: question.host.clone(),
-            headers: question.headers.clone(),
-            port: question.port,
-            jwt: None,
-            jwks: None,
-            claims: question.claims.clone(),
-            custom: None,
-            ip: question.ip,
-            tcp: question.tcp,
-        };
-        let explained = palisade_cli::explain(world, &ask);
+        let explained = palisade_cli::explain(world, &asked(question));
         let explained = explained.map_err(|error| ViewError::Question(error.to_string()))?;
         Ok(explained.explanation)
+    }
+
+    fn propose(&self, objects: &MeshObjects, question: &Question) -> Result<Value, ViewError> {
+        let object = |name: &PolicyRef| {
+            let mut policies = objects.config.iter();
+            let found = policies.find(|it| {
+                it.kind == "AuthorizationPolicy"
+                    && (&it.namespace, &it.name) == (&name.namespace, &name.name)
+            });
+            Some(found?.yaml.clone())
+        };
+        let proposed = palisade_cli::propose(&objects.world, &asked(question), object);
+        let proposed = proposed.map_err(|error| ViewError::Question(error.to_string()))?;
+        serde_json::to_value(proposed).map_err(|error| ViewError::Unavailable(error.to_string()))
     }
 
     fn sidecar_config<'a>(&'a self, namespace: &'a str, pod: &'a str) -> Answer<'a, Value> {
@@ -219,6 +214,29 @@ impl MeshView for View {
                 warnings: applied.warnings,
             })
         })
+    }
+}
+
+/// A question in the words of `palisade explain`.
+fn asked(question: &Question) -> Ask {
+    let or = |text: &str, otherwise: &str| match text {
+        "" => otherwise.to_owned(),
+        text => text.to_owned(),
+    };
+    Ask {
+        from: Some(question.from.clone()),
+        to: Some(question.to.clone()),
+        method: or(&question.method, "GET"),
+        path: or(&question.path, "/"),
+        host: question.host.clone(),
+        headers: question.headers.clone(),
+        port: question.port,
+        jwt: None,
+        jwks: None,
+        claims: question.claims.clone(),
+        custom: None,
+        ip: question.ip,
+        tcp: question.tcp,
     }
 }
 

@@ -98,6 +98,44 @@ fn calls_of_the_lab_are_explained_from_its_manifests() {
 }
 
 #[test]
+fn what_is_proposed_allows_the_call_and_no_other() {
+    let lab = "examples/mtls-authz-lab";
+    let ask = |more: &[&str], method: &str, from: &str| {
+        let call = ["--from", from, "--to", "backend.default", "--method", method];
+        palisade(&[&["explain", "-f", lab], more, &call].concat())
+    };
+    let proposed = ask(&["--propose"], "GET", "default/test").code(0).stdout;
+    assert!(proposed.starts_with("# With this policy, GET / from "), "{proposed}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("allow.yaml");
+    std::fs::write(&file, &proposed).unwrap();
+    let with = ["-f", file.to_str().unwrap()];
+    for (method, from, code, verdict) in [
+        ("GET", "default/test", 0, "ALLOWED"),
+        ("POST", "default/test", 1, "DENIED"),
+        ("GET", "default/other", 1, "DENIED"),
+    ] {
+        let run = ask(&with, method, from).code(code);
+        assert!(run.stdout.starts_with(verdict), "{run}");
+    }
+    let needless = ask(&["--propose"], "GET", "default/frontend-sa").code(1);
+    assert!(needless.stderr.contains("no policy is needed"), "{needless}");
+
+    let poc = |from: &str, method: &str| {
+        let call = ["--from", from, "--method", method, "--path", "/api/orders"];
+        let to = ["explain", "-f", POC, "--to", "svc/backend.poc-mesh", "--propose"];
+        palisade(&[&to, &call[..]].concat())
+    };
+    let added = poc("poc-mesh/frontend-sa", "POST").code(0).stdout;
+    let head = "# `backend-allow-frontend-read.poc-mesh` with spec.rules[0].to[1] added. With this";
+    assert!(added.starts_with(head) && added.contains("- POST"), "{added}");
+    let denied = poc("poc-mesh/payments-sa", "GET").code(1);
+    assert!(denied.stderr.contains("DENY policies go before ALLOW policies"), "{denied}");
+    let plain = poc("none", "GET").code(1);
+    assert!(plain.stderr.contains("the connection is reset before any policy"), "{plain}");
+}
+
+#[test]
 fn check_finds_what_is_not_meant_and_fails() {
     palisade(&["check", POC]).ok();
     let directory = tempfile::tempdir().unwrap();

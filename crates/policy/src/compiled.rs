@@ -24,7 +24,10 @@ use std::{collections::HashMap, sync::Arc};
 use palisade_manifest::{Action, AuthorizationPolicy};
 use palisade_types::{ExtensionProvider, Mesh, ProviderProtocol};
 
-pub(crate) use self::trace::{Traced, Tried, trace, use_on_tcp};
+pub(crate) use self::{
+    claims::request_principal,
+    trace::{Traced, Tried, trace, use_on_tcp},
+};
 use self::{
     rule::{CompiledRule, Context, Layer},
     rule_set::{Named, RuleSet},

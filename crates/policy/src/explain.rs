@@ -90,6 +90,9 @@ pub struct Explanation {
     /// follows holds only if it is good.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unverified: Option<String>,
+    /// The request principal (`ISSUER/SUBJECT`) of the token that counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_principal: Option<String>,
     /// Every layer that the request came to, in order.
     pub layers: Vec<Layer>,
 }

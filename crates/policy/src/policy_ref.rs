@@ -15,7 +15,9 @@ pub struct PolicyRef {
 }
 
 impl PolicyRef {
-    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+    /// The policy that has this metadata.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
         Self { namespace: metadata.namespace.clone(), name: metadata.name.clone() }
     }
 }

@@ -7,7 +7,7 @@ import { Copy, Link, Prose } from '../lib/Parts';
 import type { Explanation, Graph, GraphEdge, GraphNode } from '../lib/types';
 import { workloadLink } from '../pages/links';
 import { LockIcon } from './Icons';
-import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, rate, requestText, sentence, short, title } from './text';
+import { asTest, callOf, explainCommand, explainLink, lockText, milliseconds, policyName, PROPOSE, proposeLink, rate, requestText, sentence, short, title } from './text';
 
 interface Props {
   graph: Graph;
@@ -46,6 +46,7 @@ function EdgeDetails({ edge, source, target }: { edge: GraphEdge; source: GraphN
       <Why edge={edge} target={target} />
       <div className="actions">
         <Link to={explainLink(call)}>Explain</Link>
+        {edge.verdict !== 'allowed' && <Link to={proposeLink(call)}>{PROPOSE}</Link>}
         <Copy text={asTest(edge, source, target)}>Copy as test</Copy>
         <Copy text={command}>Copy command</Copy>
       </div>

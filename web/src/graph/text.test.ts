@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { edge, node } from '../lib/fixtures';
 import type { DecisionRecord } from '../lib/types';
-import { asTest, callOf, caller, explainCommand, explainLink, label, quoted, rate, sentence, LABELS, USUAL_LABELS } from './text';
+import { ago, asTest, callOf, caller, explainCommand, explainLink, label, proposeLink, quoted, rate, sentence, LABELS, USUAL_LABELS } from './text';
 
 const web = node('web');
 const api = node('api', { version: 'v2' });
@@ -65,6 +65,9 @@ describe('an edge in words', () => {
     const tcp = edge(web, api, { protocols: ['tcp'] });
     expect(explainCommand(callOf(tcp, api))).toBe('palisade explain --from shop/web --to api.shop --tcp');
     expect(explainLink(callOf(tcp, api))).toMatch(/&tcp=on$/);
+    const proposed = proposeLink(callOf(denied, api));
+    expect(proposed).toMatch(/^\/istio\?propose=on&from=shop%2Fweb&to=api.shop&method=DELETE/);
+    expect(proposeLink(explainLink(callOf(denied, api)).split('?')[1] ?? '')).toBe(proposed);
     const probe = asTest(denied, web, api);
     expect(probe).toContain('from: deploy/web.shop');
     expect(probe).toContain('to: "http://api.shop:8080/orders/1"');
@@ -90,3 +93,11 @@ it.each([
   [1.234, '1.2/s'],
   [1234, '1234/s'],
 ])('writes the rate %d', (value, text) => expect(rate(value)).toBe(text));
+
+it.each([
+  [-5, '0 seconds'],
+  [1000, '1 second'],
+  [119_000, '119 seconds'],
+  [150_000, '3 minutes'],
+  [6 * 3_600_000, '6 hours'],
+])('tells how long %d ms are', (ms, text) => expect(ago(ms)).toBe(text));

@@ -66,6 +66,7 @@ export const IN_A_LINE = 3;
 /// The lines of an edge's label, below its lock.
 export function label(edge: GraphEdge, options: LabelOptions): string[] {
   if (edge.draft) return [edge.draft, `${edge.traffic.count}× recorded`];
+  if (edge.change) return edge.change.split(' · ');
   if (edge.verdict === 'denied') {
     const why = edge.denials[0];
     return [`${edge.traffic.count} denied`, ...(why ? [policyName(why)] : [])];
@@ -92,10 +93,18 @@ export function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
+/// A length of time (milliseconds), in its largest whole unit.
+export function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return plural(seconds, 'second');
+  return seconds < 7200 ? plural(Math.round(seconds / 60), 'minute') : plural(Math.round(seconds / 3600), 'hour');
+}
+
 /// One sentence on an edge.
 export function sentence(edge: GraphEdge, source?: GraphNode, target?: GraphNode): string {
   const who = `${title(source)} → ${title(target)}`;
   if (edge.draft) return `${who} · ${edge.draft} · ${edge.traffic.count}× recorded`;
+  if (edge.change) return `${who} · ${edge.verdict} · ${edge.change}`;
   if (edge.verdict === 'refused') {
     return `${who} · ${refusalText(edge)} · ${edge.traffic.count}× from ${edge.refusal?.address ?? '?'} to port ${edge.refusal?.port || '?'}`;
   }
@@ -164,12 +173,24 @@ export function explainCommand(call: CallOf): string {
   return `palisade explain --from ${quoted(call.from)} --to ${quoted(call.to)}${request}${port}`;
 }
 
-export function explainLink(call: CallOf): string {
+function callQuery(call: CallOf): string {
   const query = new URLSearchParams({ from: call.from, to: call.to, method: call.method, path: call.path });
   if (call.host) query.set('host', call.host);
   if (call.port) query.set('port', String(call.port));
   if (call.tcp) query.set('tcp', 'on');
-  return `/policy?${query.toString()}`;
+  return query.toString();
+}
+
+export function explainLink(call: CallOf): string {
+  return `/policy?${callQuery(call)}`;
+}
+
+/// What the link to a proposed policy says.
+export const PROPOSE = 'Create policy allowing this';
+
+/// The editor with the policy that allows a call, given as such or as the query of its explanation.
+export function proposeLink(call: CallOf | string): string {
+  return `/istio?propose=on&${typeof call === 'string' ? call : callQuery(call)}`;
 }
 
 /// A probe of a suite for `palisade test`: what happens today is what is expected.

@@ -67,6 +67,8 @@ export interface GraphEdge {
   refusal?: { reason: string; address: string; port: number };
   /// What a draft would make of it.
   draft?: string;
+  /// What became of it between two times.
+  change?: string;
 }
 
 export interface Graph {
@@ -216,6 +218,17 @@ export interface Explanation {
   nearest?: { policy: PolicyRef; rule: number; failed: Condition[] };
   path?: { raw: string; normalized: string | null };
   layers: { layer: string; said: string; text: string; rule?: string }[];
+}
+
+/// What would let a call pass.
+export interface Proposed {
+  outcome: 'policy' | 'passes' | 'elsewhere';
+  sentence: string;
+  notes: string[];
+  policy?: PolicyRef;
+  /// What is added to the policy; absent if it is new.
+  adds?: string;
+  yaml?: string;
 }
 
 export interface Question {

@@ -3,9 +3,10 @@ import { lazy, Suspense, useMemo, useState } from 'react';
 import { plural } from '../graph/text';
 import { useLoaded } from '../lib/api';
 import { Command, Copy, Empty, Link, Prose, Trouble } from '../lib/Parts';
-import { useParameter } from '../lib/router';
+import { useAddress, useParameter } from '../lib/router';
 import type { ConfigObject, Mesh, Workload } from '../lib/types';
 
+const Propose = lazy(async () => ({ default: (await import('./Propose')).Propose }));
 const EditObject = lazy(async () => ({ default: (await import('./EditObject')).EditObject }));
 
 const TEMPLATE = `apiVersion: security.istio.io/v1
@@ -32,6 +33,8 @@ export function ConfigPage() {
   const { data, error, reload } = useLoaded<{ objects: ConfigObject[]; readOnly: boolean }>('/api/config', 3000);
   const [filter, setFilter] = useParameter('filter');
   const [open, setOpen] = useParameter('object');
+  const [proposing] = useParameter('propose');
+  const { searchParams: call } = useAddress();
   const [editing, setEditing] = useState('');
   const objects = data?.objects ?? [];
   const shown = objects.filter((object) => keyOf(object).toLowerCase().includes(filter.toLowerCase()));
@@ -57,6 +60,11 @@ export function ConfigPage() {
         )}
       </header>
       {error && <Trouble text={error} />}
+      {proposing && data && (
+        <Suspense fallback={<Empty title="Loading">Loading the editor.</Empty>}>
+          <Propose key={call.toString()} call={call} objects={objects} readOnly={readOnly} />
+        </Suspense>
+      )}
       {editing !== '' && edited !== undefined && (
         <Suspense fallback={<Empty title="Loading">Loading the editor.</Empty>}>
           <EditObject key={editing} object={edited} template={TEMPLATE} readOnly={readOnly} onDone={done} />

@@ -17,12 +17,14 @@ interface Props {
   /// None: a new one.
   object: ConfigObject | null;
   template: string;
+  /// What somebody else has written into the editor.
+  draft?: string | undefined;
   readOnly: boolean;
   onDone: () => void;
 }
 
-export function EditObject({ object, template, readOnly, onDone }: Props) {
-  const [yaml, setYaml] = useState(object?.yaml ?? template);
+export function EditObject({ object, template, draft, readOnly, onDone }: Props) {
+  const [yaml, setYaml] = useState(draft ?? object?.yaml ?? template);
   const { preview, error, checking } = usePreview(yaml);
   const [applied, setApplied] = useState<Applied | null>(null);
   const [refused, setRefused] = useState('');

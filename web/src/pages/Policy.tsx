@@ -1,60 +1,11 @@
 import { useEffect, useMemo, useState, type FormEvent } from 'react';
 
-import { explainCommand, quoted } from '../graph/text';
+import { PROPOSE, proposeLink } from '../graph/text';
 import { post, useLoaded, words } from '../lib/api';
 import { Command, Empty, Link, Prose, Trouble } from '../lib/Parts';
 import { navigate, useAddress } from '../lib/router';
-import type { Condition, Explanation, Mesh, Question } from '../lib/types';
-
-interface Form {
-  from: string;
-  to: string;
-  method: string;
-  path: string;
-  host: string;
-  port: string;
-  /// `on` for a connection that is not HTTP.
-  tcp: string;
-  headers: string;
-  claims: string;
-}
-
-function formOf(query: URLSearchParams): Form {
-  const or = (name: string, otherwise: string) => query.get(name) ?? otherwise;
-  return {
-    from: or('from', ''),
-    to: or('to', ''),
-    method: or('method', 'GET'),
-    path: or('path', '/'),
-    host: or('host', ''),
-    port: or('port', ''),
-    tcp: or('tcp', ''),
-    headers: or('headers', ''),
-    claims: or('claims', ''),
-  };
-}
-
-const lines = (text: string) => text.split('\n').map((line) => line.trim()).filter(Boolean);
-
-export function questionOf(form: Form): Question {
-  return {
-    from: form.from,
-    to: form.to,
-    method: form.method,
-    path: form.path,
-    headers: lines(form.headers),
-    claims: lines(form.claims),
-    tcp: form.tcp === 'on',
-    ...(form.host ? { host: form.host } : {}),
-    ...(form.port ? { port: Number(form.port) } : {}),
-  };
-}
-
-export function commandOf(form: Form): string {
-  const call = { from: form.from || 'CALLER', to: form.to || 'WORKLOAD', method: form.method, path: form.path, host: form.host, port: Number(form.port) || undefined, tcp: form.tcp === 'on' };
-  const more = [...lines(form.headers).map((it) => ` --header ${quoted(it)}`), ...lines(form.claims).map((it) => ` --claim ${quoted(it)}`)];
-  return explainCommand(call) + more.join('');
-}
+import type { Condition, Explanation, Mesh } from '../lib/types';
+import { commandOf, formOf, questionOf, type Form } from './question';
 
 export function PolicyPage() {
   const address = useAddress();
@@ -164,14 +115,14 @@ export function PolicyPage() {
         </datalist>
       </form>
       {error && <Trouble text={error} />}
-      {answer && <Answer answer={answer} />}
+      {answer && <Answer answer={answer} query={query} />}
       {!answer && !error && <Empty title="Nothing asked yet">Name a caller and a workload, then Explain. A denied edge of the graph leads here with its call filled in.</Empty>}
       <Command>{commandOf(form)}</Command>
     </>
   );
 }
 
-function Answer({ answer }: { answer: Explanation }) {
+function Answer({ answer, query }: { answer: Explanation; query: string }) {
   const allowed = answer.verdict.toLowerCase() === 'allow';
   return (
     <section className="answer" aria-live="polite">
@@ -179,6 +130,11 @@ function Answer({ answer }: { answer: Explanation }) {
         <b>{allowed ? 'ALLOWED' : 'DENIED'}</b> {answer.status ? `(${answer.status}) ` : ''}
         <Prose text={answer.sentence} />
       </p>
+      {!allowed && (
+        <p>
+          <Link to={proposeLink(query)}>{PROPOSE}</Link>
+        </p>
+      )}
       <h2>Layers, in order</h2>
       <ol className="layers">
         {answer.layers.map((layer) => (

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 
+import { explainLink } from '../graph/text';
 import type { CallView } from '../lib/types';
-import { linkOf, matches, ruleOf } from './Traffic';
+import { askedOf, matches, ruleOf } from './Traffic';
 
 const none = { namespace: '', workload: '', verdict: '', code: '', path: '' };
 const side = (namespace: string, workload: string) => ({ namespace, workload, app: workload, version: 'v1' });
@@ -42,8 +43,8 @@ it('filters hold together, and for places at either side', () => {
 });
 
 it('each call leads to its explanation', () => {
-  expect(linkOf(view)).toBe('/policy?from=web%2Ffrontend&to=api.shop&method=POST&path=%2Fpay&host=api.shop%3A8080&port=8080');
-  expect(linkOf({ ...view, call: { ...view.call, method: '', host: null, path: '', source: { principal: null, address: '10.0.0.9' } } })).toContain('from=none');
+  expect(explainLink(askedOf(view))).toBe('/policy?from=web%2Ffrontend&to=api.shop&method=POST&path=%2Fpay&host=api.shop%3A8080&port=8080');
+  expect(explainLink(askedOf({ ...view, call: { ...view.call, method: '', host: null, path: '', source: { principal: null, address: '10.0.0.9' } } }))).toContain('from=none');
 });
 
 it('a rule is named as people say it', () => {

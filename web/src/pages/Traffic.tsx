@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from 'react';
 
-import { caller, explainLink, quoted, reasonText, requestText } from '../graph/text';
+import { caller, explainLink, PROPOSE, proposeLink, quoted, reasonText, requestText, type CallOf } from '../graph/text';
 import { Command, Empty, Head, Link } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { CallView, Party } from '../lib/types';
@@ -145,8 +145,8 @@ function Calls({ calls }: { calls: CallView[] }) {
   );
 }
 
-export function linkOf({ call, target, pod }: CallView): string {
-  return explainLink({
+export function askedOf({ call, target, pod }: CallView): CallOf {
+  return {
     from: caller(call.source.principal),
     to: name(target, `${pod.pod}.${pod.namespace}`),
     method: call.method || 'GET',
@@ -154,7 +154,7 @@ export function linkOf({ call, target, pod }: CallView): string {
     host: call.host || undefined,
     port: call.destination.port,
     tcp: !call.method,
-  });
+  };
 }
 
 function Row({ view }: { view: CallView }) {
@@ -176,7 +176,13 @@ function Row({ view }: { view: CallView }) {
       <td className="number">{call.responseCode || '–'}</td>
       <td>{ruleOf(call.policy) ?? reasonText(call.reason)}</td>
       <td>
-        <Link to={linkOf(view)}>Explain</Link>
+        <Link to={explainLink(askedOf(view))}>Explain</Link>
+        {verdict !== 'allowed' && (
+          <>
+            {' · '}
+            <Link to={proposeLink(askedOf(view))}>{PROPOSE}</Link>
+          </>
+        )}
       </td>
     </tr>
   );

@@ -23,6 +23,9 @@ pub struct ExplainArgs {
     /// The request.
     #[command(flatten)]
     pub ask: Ask,
+    /// Print the smallest AuthorizationPolicy that would allow this request and no other, instead
+    #[arg(long, conflicts_with = "request")]
+    pub propose: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
@@ -158,4 +161,7 @@ Examples:
 
   palisade explain --request 84961386-6d84-4929-98bd-c5aee93b5c88 --pod deploy/backend.shop
 
-Exit codes: 0 the request is allowed, 1 it is denied, 2 usage or I/O.";
+  palisade explain --from shop/frontend --to backend.shop --path /orders --propose > allow.yaml
+
+Exit codes: 0 the request is allowed, 1 it is denied, 2 usage or I/O; with --propose: 0 a policy is printed,
+1 none is needed or none would help, 2 usage or I/O.";

@@ -1,9 +1,11 @@
 //! `explain`: what would become of a request, and why; from manifests or from a running mesh.
 
+mod propose;
 mod recorded;
 
 use std::{io::Write, path::Path, time::SystemTime};
 
+use palisade_manifest::Pod;
 use palisade_model::{Call, Request, World};
 use palisade_policy::{
     KeySet, Verdict,
@@ -12,6 +14,7 @@ use palisade_policy::{
 use serde_json::{Map, Value};
 
 pub use crate::args::Ask;
+pub use propose::{Proposed, propose};
 
 use crate::{
     CliError, Mesh, Style,
@@ -34,6 +37,9 @@ pub(crate) async fn run(
         Some(path) => world(&sources)?.with_keys(&keys(path)?),
         None => world(&sources)?,
     };
+    if args.propose {
+        return propose::run(&world, &sources, args, out);
+    }
     let Explained { explanation: explained, note } = explain(&world, &args.ask)?;
     let text = match args.output {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained).during("print")?),
@@ -63,9 +69,20 @@ pub struct Explained {
 /// # Errors
 /// When caller or workload are unknown there, or a header, claim or token can't be read.
 pub fn explain(world: &World, ask: &Ask) -> Result<Explained, CliError> {
+    let Asked { pod, call, note } = asked(world, ask)?;
+    Ok(Explained { explanation: world.arrival(pod).explain(&call), note })
+}
+
+/// A question, as the engine takes it.
+struct Asked<'w> {
+    pod: &'w Pod,
+    call: Call,
+    note: Option<String>,
+}
+
+fn asked<'w>(world: &'w World, ask: &Ask) -> Result<Asked<'w>, CliError> {
     let target = target(world, ask.to.as_deref().unwrap_or_default(), ask.port)?;
     let caller = caller(world, ask.from.as_deref().unwrap_or_default())?.calling(world, &target);
-    let arrival = world.arrival(target.pod);
     let mut request = Request {
         method: ask.method.to_uppercase(),
         path: ask.path.clone(),
@@ -74,7 +91,7 @@ pub fn explain(world: &World, ask: &Ask) -> Result<Explained, CliError> {
         claims: claims(ask)?,
     };
     if let Some(token) = &ask.jwt {
-        arrival.carry(token, &mut request);
+        world.arrival(target.pod).carry(token, &mut request);
     }
     let call = Call {
         identities: caller.identities,
@@ -84,8 +101,7 @@ pub fn explain(world: &World, ask: &Ask) -> Result<Explained, CliError> {
         now: now(),
         authorizer: ask.custom.map(Verdict::from),
     };
-    let explanation = arrival.explain(&call);
-    Ok(Explained { explanation, note: caller.note })
+    Ok(Asked { pod: target.pod, call, note: caller.note })
 }
 
 /// Seconds since 1970.

@@ -52,7 +52,7 @@ pub async fn look(mesh: &Mesh) -> Result<(World, Vec<Looked>), CliError> {
 
 /// Takes out what nobody wrote, and private members of keys (RFC 7518 6.2.2, 6.3.2, 6.4.1), which do not belong
 /// into a `jwks` but may be there.
-fn tidied(mut object: Value) -> Value {
+pub(crate) fn tidied(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in ["uid", "resourceVersion", "generation", "managedFields"] {
             metadata.shift_remove(field);

@@ -43,6 +43,12 @@ impl RequestPrincipal {
     }
 }
 
+/// `ISSUER/SUBJECT` of a validated token; none without an issuer.
+pub(crate) fn request_principal(claims: &Value) -> Option<String> {
+    let text = |name| claims.get(name).and_then(Value::as_str);
+    Some(format!("{}/{}", text("iss")?, text("sub").unwrap_or_default()))
+}
+
 /// A claim and the patterns on it: a string, or a list of which one string, must match.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {

@@ -4,6 +4,7 @@ use palisade_types::SpiffeId;
 use serde_json::Value;
 
 use super::{
+    claims::request_principal,
     identity::SPIFFE,
     test::{HeaderName, Values, View},
 };
@@ -81,10 +82,9 @@ impl Values {
 
     fn seen_in(&self, http: &Http<'_>, view: &View<'_>) -> Seen {
         match self {
-            Self::RequestPrincipals(_) => claims("request principal", http, |claims| {
-                let text = |name| claims.get(name).and_then(Value::as_str);
-                Some(vec![format!("{}/{}", text("iss")?, text("sub").unwrap_or_default())])
-            }),
+            Self::RequestPrincipals(_) => {
+                claims("request principal", http, |claims| Some(vec![request_principal(claims)?]))
+            }
             Self::Claim(claim) => {
                 let name = format!("claim `{}`", claim.path.join("."));
                 claims(&name, http, |claims| {

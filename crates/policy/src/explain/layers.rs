@@ -10,14 +10,14 @@ use super::{
 use crate::{
     AcceptedToken, Attributes, Custom, Decision, Forwarding, HeaderFields, Http, PolicyRef, Reason,
     RuleName, Verdict, client_address,
-    compiled::{Traced, trace},
+    compiled::{Traced, request_principal, trace},
     inbound::{Admission, Hello, Speech, admit},
 };
 
 pub(super) fn explain(question: &Question<'_>) -> Explanation {
     let mut told = Told::default();
     let refused = told.all(question).err();
-    let Told { layers, path, decided, nearest, asks, unverified } = told;
+    let Told { layers, path, decided, nearest, asks, unverified, request_principal } = told;
     let refused_by = refused.map(|(layer, _)| layer);
     let rule = decided.as_ref().map(|(rule, _)| rule);
     let mut explanation = Explanation {
@@ -32,6 +32,7 @@ pub(super) fn explain(question: &Question<'_>) -> Explanation {
         path,
         asks,
         unverified,
+        request_principal,
         layers,
     };
     explanation.sentence = sentence::sentence(question, &explanation);
@@ -50,6 +51,7 @@ pub(super) struct Told {
     nearest: Option<super::Nearest>,
     asks: Option<String>,
     pub(super) unverified: Option<String>,
+    request_principal: Option<String>,
 }
 
 impl Told {
@@ -91,6 +93,7 @@ impl Told {
         if let Some(http) = &mut attributes.http {
             http.headers = HeaderFields(&fields);
             http.claims = token.claims.is_object().then_some(&token.claims);
+            self.request_principal = http.claims.and_then(request_principal);
         }
         let decision = question.compiled.decide_after_custom(&attributes);
         self.audit(question, &attributes, &decision);
