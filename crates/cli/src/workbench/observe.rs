@@ -1,5 +1,7 @@
 //! What the control plane says of itself, and the events of the mesh, for whoever watches both.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, api::ListParams};
@@ -55,14 +57,22 @@ pub async fn control_plane(mesh: &Mesh) -> Result<ControlPlane, CliError> {
 /// When the API can't be asked.
 pub async fn events(mesh: &Mesh, most: usize) -> Result<Vec<Happened>, CliError> {
     let listed = Api::<Event>::all(mesh.client()).list(&ListParams::default()).await;
-    let mut events: Vec<(Timestamp, Event)> = listed
-        .during("list events")?
-        .items
-        .into_iter()
-        .filter_map(|event| Some((last_time(&event)?, event)))
-        .collect();
-    events.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    let events = newest_first(listed.during("list events")?.items);
     Ok(events.into_iter().take(most).map(|(time, event)| happened(time, event)).collect())
+}
+
+/// Events whose time is known, newest first. Times are whole seconds; of one second, the one that was written last
+/// comes first, and then it goes by name.
+fn newest_first(events: Vec<Event>) -> Vec<(Timestamp, Event)> {
+    let mut timed: Vec<_> =
+        events.into_iter().filter_map(|event| Some((last_time(&event)?, event))).collect();
+    timed.sort_by_cached_key(|(time, event)| {
+        let version =
+            event.metadata.resource_version.as_ref().and_then(|it| it.parse::<u64>().ok());
+        let name = event.metadata.name.clone();
+        (Reverse(*time), Reverse(version), event.metadata.namespace.clone(), name)
+    });
+    timed
 }
 
 fn last_time(event: &Event) -> Option<Timestamp> {
@@ -109,5 +119,32 @@ mod tests {
         assert_eq!((once.time.as_str(), once.count), ("2026-11-22T10:01:00Z", 1));
         assert!(!once.warning);
         assert_eq!(event(json!({})).time, "2026-11-22T10:00:00Z");
+    }
+
+    #[test]
+    fn events_of_one_second_have_one_order() {
+        let event = |name: &str, time: &str, version: &str| -> Event {
+            from_value(json!({
+                "metadata": {"name": name, "resourceVersion": version},
+                "lastTimestamp": time, "involvedObject": {},
+            }))
+            .unwrap()
+        };
+        let (early, late) = ("2026-11-22T10:05:00Z", "2026-11-22T10:06:00Z");
+        let mut events = vec![
+            event("last", late, "5"),
+            event("later", early, "12"),
+            event("earlier", early, "9"),
+            event("a", early, ""),
+            event("b", early, ""),
+        ];
+        let names = |events: Vec<Event>| -> Vec<String> {
+            let ordered = newest_first(events).into_iter();
+            ordered.filter_map(|(_, event)| event.metadata.name).collect()
+        };
+        let expected = ["last", "later", "earlier", "a", "b"];
+        assert_eq!(names(events.clone()), expected);
+        events.reverse();
+        assert_eq!(names(events), expected);
     }
 }
