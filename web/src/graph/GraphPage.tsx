@@ -1,4 +1,4 @@
-import { useMemo, useState, type ReactNode } from 'react';
+import { useEffect, useMemo, useState, type ReactNode } from 'react';
 
 import { FindError, OPERANDS, parse, select, type Found } from '../find/find';
 import { LIVE_RANGE, useGraph, useLoaded } from '../lib/api';
@@ -6,6 +6,7 @@ import { Command, Empty, Source, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Graph, GraphNode, Mesh } from '../lib/types';
 import { Canvas } from './Canvas';
+import { Difference } from './Difference';
 import { EdgeTable } from './EdgeTable';
 import { Export } from './Export';
 import { BlockedIcon, LockIcon } from './Icons';
@@ -14,7 +15,7 @@ import { Menu } from './Menu';
 import { Namespaces } from './Namespaces';
 import { Replay } from './Replay';
 import { SidePanel } from './SidePanel';
-import { LABELS, plural, USUAL_LABELS } from './text';
+import { ago, LABELS, plural, USUAL_LABELS } from './text';
 
 const TYPES = [
   ['versionedApp', 'Versioned app'],
@@ -69,14 +70,19 @@ export function GraphPage() {
   const [places, setPlaces] = useState<Layout | null>(null);
   const [labels, setLabels] = useParameter('labels', USUAL_LABELS);
   const options = useMemo(() => labels.split(',').filter(Boolean), [labels]);
-  const query = new URLSearchParams({ type, range });
-  if (namespaces) query.set('namespaces', namespaces);
-  if (at) query.set('at', at);
-  const { data, error } = useGraph(query.toString(), at === '' && Number(range) <= LIVE_RANGE);
+  const [against, setAgainst] = useParameter('against');
+  const queryAt = (time: string) => new URLSearchParams({ type, range, ...(namespaces ? { namespaces } : {}), ...(time ? { at: time } : {}) }).toString();
+  const { data, error } = useGraph(queryAt(at), at === '' && Number(range) <= LIVE_RANGE);
+  const { data: other, error: noOther } = useGraph(against ? queryAt(against) : '', false);
 
   const hides = useMemo(() => read(hide), [hide]);
   const finds = useMemo(() => read(find), [find]);
   const graph = useMemo(() => (data ? hidden(data, hides.found) : null), [data, hides]);
+  const compared = useMemo(() => {
+    if (!graph || !other || !against) return null;
+    const one = hidden(other, hides.found);
+    return one.atMs <= graph.atMs ? { before: one, after: graph } : { before: graph, after: one };
+  }, [graph, other, against, hides]);
   const found = useMemo(
     () => (graph && finds.found ? select(finds.found, graph.nodes, graph.edges) : new Set<string>()),
     [graph, finds],
@@ -126,27 +132,49 @@ export function GraphPage() {
       <div className="bar second">
         <Expressions label="Find" value={find} error={finds.error} onChange={setFind} example="verdict = denied" />
         <Expressions label="Hide" value={hide} error={hides.error} onChange={setHide} example="ns = monitoring" />
-        <Replay at={at} since={data?.sinceMs ?? 0} loaded={Number(range) > LIVE_RANGE ? data?.atMs : undefined} onChange={setAt} />
+        <Replay at={at} since={data?.sinceMs ?? 0} loaded={Number(range) > LIVE_RANGE ? data?.atMs : undefined} onChange={setAt} against={against} onCompare={setAgainst} />
       </div>
       {error && <Trouble text={error} />}
+      {error && data && <Age of={data} />}
+      {noOther && against && <Trouble text={noOther} />}
       {data?.source && <Source of={data.source} at={data.atMs} />}
       {data && data.lost > 0 && (
         <p className="note">{data.lost} reports or edges did not fit into the history; what is shown is less than what was.</p>
       )}
-      {graph && graph.edges.length > 0 && (
-        <>
+      {compared && (
+        <div className={error ? 'stale' : ''}>
+          <Difference {...compared} selected={selected} onSelect={setSelected} />
+        </div>
+      )}
+      {graph && !against && graph.edges.length > 0 && (
+        <div className={error ? 'stale' : ''}>
           <div className={`stage${selected ? ' with-panel' : ''}`}>
             <Canvas graph={graph} options={options} selected={selected} found={found} onSelect={setSelected} onLayout={setPlaces} moving={motion === 'on'} />
             <SidePanel graph={graph} selected={selected} onSelect={setSelected} />
           </div>
           <Legend />
           <EdgeTable edges={graph.edges} nodes={nodes} selected={selected} found={found} onSelect={setSelected} />
-        </>
+        </div>
       )}
-      {graph && graph.edges.length === 0 && <NoTraffic data={data} hide={hide} namespaces={namespaces} range={range} at={at} />}
-      {!graph && !error && <Empty title="Loading">Asking the mesh for its traffic.</Empty>}
+      {graph && !against && graph.edges.length === 0 && <NoTraffic data={data} hide={hide} namespaces={namespaces} range={range} at={at} />}
+      {against && !compared && !noOther && !error && <Empty title="Loading">Asking the mesh for the traffic of both times.</Empty>}
+      {!graph && !against && !error && <Empty title="Loading">Asking the mesh for its traffic.</Empty>}
       <Command>{chosen.length > 0 ? `palisade traffic ${chosen.map((name) => `-n ${name}`).join(' ')}` : 'palisade traffic'}</Command>
     </>
+  );
+}
+
+/// How old a graph is that could not be loaded again.
+function Age({ of }: { of: Graph }) {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <p className="note">
+      What is shown below is older: the graph as of {new Date(of.atMs).toLocaleTimeString()}, {ago(now - of.atMs)} ago, over {ago(of.rangeMs)}.
+    </p>
   );
 }
 

@@ -3,6 +3,8 @@ import { useEffect, useState } from 'react';
 /// Milliseconds of the past that a second of playing shows.
 const SPEED_MS = 10_000;
 const TICK_MS = 500;
+/// How much earlier the time is that is compared with at first.
+const COMPARED_MS = 600_000;
 
 interface Props {
   at: string;
@@ -10,10 +12,13 @@ interface Props {
   /// When it was loaded, if it is not followed live.
   loaded: number | undefined;
   onChange: (at: string) => void;
+  /// The time that it is compared with; empty: none.
+  against: string;
+  onCompare: (against: string) => void;
 }
 
 /// Live, or the end of the time range at a moment of the past, which can be played.
-export function Replay({ at, since, loaded, onChange }: Props) {
+export function Replay({ at, since, loaded, onChange, against, onCompare }: Props) {
   const [playing, setPlaying] = useState(false);
   const now = Date.now();
   const begin = since > 0 ? Math.min(since, now - 60_000) : now - 3_600_000;
@@ -59,6 +64,23 @@ export function Replay({ at, since, loaded, onChange }: Props) {
         }}
       >
         Go live
+      </button>
+      {against && (
+        <label>
+          <span>Compared with {new Date(Number(against)).toLocaleTimeString()}</span>
+          <input
+            type="range"
+            min={Math.min(begin, Number(against))}
+            max={now}
+            step={1000}
+            value={against}
+            aria-valuetext={new Date(Number(against)).toLocaleTimeString()}
+            onChange={(event) => onCompare(event.target.value)}
+          />
+        </label>
+      )}
+      <button type="button" aria-pressed={against !== ''} onClick={() => onCompare(against ? '' : String(Math.max(begin, value - COMPARED_MS)))}>
+        {against ? 'Stop comparing' : 'Compare'}
       </button>
     </div>
   );

@@ -61,12 +61,14 @@ export function useLoaded<T>(path: string, everyMs: number): Loaded<T> & { reloa
 /// Longer time ranges than this (seconds) are asked of a Prometheus and not followed.
 export const LIVE_RANGE = 21_600;
 
-/// Follows the graph live; with a fixed time, or over a long time, it is loaded once.
+/// Follows the graph live; with a fixed time, or over a long time, it is loaded once. With an empty query, nothing
+/// is loaded. A graph that can't be loaded leaves the one before in its place.
 export function useGraph(query: string, live: boolean): Loaded<Graph> & { connected: boolean } {
   const [graph, setGraph] = useState<Graph | null>(null);
   const [error, setError] = useState<string | null>(null);
   const [connected, setConnected] = useState(false);
   useEffect(() => {
+    if (query === '') return;
     if (!live) {
       let stale = false;
       get<Graph>(`/api/graph?${query}`).then(
