@@ -2,6 +2,7 @@
 
 mod ca;
 mod generations;
+mod install;
 mod processes;
 mod sidecar;
 mod up;
@@ -14,6 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use ca::{CaCommand, RotateArgs};
 use generations::WAIT_EXAMPLES;
 pub(crate) use generations::{HistoryArgs, WaitArgs};
+use install::{INSTALL_EXAMPLES, UNINSTALL_EXAMPLES};
+pub(crate) use install::{InstallArgs, UninstallArgs};
 pub use processes::{ControlArgs, ControlNetwork, ProxyArgs, RedirectBy};
 use sidecar::{IDENTITY_EXAMPLES, PROXY_CONFIG_EXAMPLES};
 pub(crate) use sidecar::{ProxyConfigCommand, RootcaCompareArgs, SidecarArgs};
@@ -115,6 +118,12 @@ pub enum Command {
     /// Print a configuration with which a Prometheus on this machine scrapes the mesh of this machine
     #[command(after_help = PROMETHEUS_EXAMPLES)]
     PrometheusConfig(PrometheusConfigArgs),
+    /// Install the mesh into a Kubernetes cluster
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(InstallArgs),
+    /// Remove the mesh from a Kubernetes cluster
+    #[command(after_help = UNINSTALL_EXAMPLES)]
+    Uninstall(UninstallArgs),
     /// Print versions of this binary, the control plane and the sidecars
     Version(OutputArgs),
     /// Run the control plane (started by `up`, or in a cluster by its Deployment)

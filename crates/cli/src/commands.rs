@@ -12,6 +12,7 @@ mod exec;
 mod explain;
 mod history;
 mod identity;
+mod install;
 mod logs;
 mod prometheus_config;
 mod proxy_config;
@@ -84,6 +85,8 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         Command::Test(args) if args.offline => return test::run_offline(&args, out),
         Command::Status(args) => return status::run(&cli.target, &state, &args, out).await,
         Command::PrometheusConfig(args) => return prometheus_config::run(&state, &args, out),
+        Command::Install(args) => return install::install(&cli.target, &args, out).await,
+        Command::Uninstall(args) => return install::uninstall(&cli.target, &args, out).await,
         Command::Version(args) => return version::run(&cli.target, &args, out).await,
         _ => {}
     }

@@ -12,5 +12,5 @@ for app in frontend backend payments; do
 done
 # Where Palisade is at hand, wait for the acknowledgement of each sidecar, not only of the API.
 if command -v palisade >/dev/null; then
-  palisade apply --wait -f "$here/manifests/20-mtls.yaml" -f "$here/manifests/30-authz.yaml"
+  palisade ${KUBECONFIG:+--kubeconfig "$KUBECONFIG"} apply --wait -f "$here/manifests/20-mtls.yaml" -f "$here/manifests/30-authz.yaml"
 fi

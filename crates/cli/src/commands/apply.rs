@@ -81,7 +81,16 @@ pub async fn apply_manifests(
     objects: &[Object],
     out: &mut (dyn Write + Send),
 ) -> Result<Vec<Applied>, CliError> {
-    let mut ordered: Vec<&Value> = objects.iter().map(|object| &object.value).collect();
+    apply_values(mesh, objects.iter().map(|object| &object.value), out).await
+}
+
+/// The same for objects that nobody wrote into a file.
+pub(super) async fn apply_values(
+    mesh: &Mesh,
+    objects: impl IntoIterator<Item = &Value>,
+    out: &mut (dyn Write + Send),
+) -> Result<Vec<Applied>, CliError> {
+    let mut ordered: Vec<&Value> = objects.into_iter().collect();
     let kind = |value: &Value| value["kind"].as_str().unwrap_or_default().to_owned();
     ordered.sort_by_key(|value| rank(&kind(value)));
     let together = ordered.iter().filter(|value| is_mesh_config(&kind(value))).count() > 1;

@@ -24,17 +24,26 @@ pub(crate) async fn run(
             "" => "default",
             namespace => namespace,
         };
-        let name = text("/metadata/name");
-        let api = mesh.dynamic(&types, namespace).await?;
-        let label = format!("{} \"{name}\"", types.kind.to_lowercase());
-        let line = match api.delete(name, &DeleteParams::background()).await {
-            Ok(_) => format!("{label} {}", Style::Good.paint("deleted")),
-            Err(kube::Error::Api(status)) if status.code == 404 => {
-                format!("{label} {}", Style::Faint.paint("not found"))
-            }
-            Err(error) => return Err(error).during(format!("delete {label}")),
-        };
-        writeln!(out, "{line}").during("print")?;
+        delete_one(mesh, &types, (namespace, text("/metadata/name")), out).await?;
     }
     Ok(())
+}
+
+/// Deletes an object of a namespace, and prints a line; one that is not there is no error.
+pub(super) async fn delete_one(
+    mesh: &Mesh,
+    types: &TypeMeta,
+    (namespace, name): (&str, &str),
+    out: &mut (dyn Write + Send),
+) -> Result<(), CliError> {
+    let api = mesh.dynamic(types, namespace).await?;
+    let label = format!("{} \"{name}\"", types.kind.to_lowercase());
+    let line = match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => format!("{label} {}", Style::Good.paint("deleted")),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            format!("{label} {}", Style::Faint.paint("not found"))
+        }
+        Err(error) => return Err(error).during(format!("delete {label}")),
+    };
+    writeln!(out, "{line}").during("print")
 }
