@@ -1,8 +1,9 @@
 # The commands that people type; everything with logic is in `cargo xtask`.
 CARGO ?= cargo
 BIN := target/release/palisade
+IMAGE ?= palisade.dev/palisade:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
-.PHONY: build static pages demo test test-long bench tools nft fmt help
+.PHONY: build static image pages demo test test-long bench tools nft fmt help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,6 +15,10 @@ static: pages ## the same without shared libraries, in target/static/palisade: i
 	$(CARGO) rustc --release --locked --package palisade --bin palisade -- -C target-feature=+crt-static
 	install -D $(BIN) target/static/palisade
 
+image: nft static ## image for a cluster in target/palisade-image.tar; IMAGE=NAME:TAG names it
+	@command -v buildah >/dev/null || scripts/install-packages buildah
+	deploy/image/build target/static/palisade $(IMAGE) target/palisade-image.tar
+
 pages: ## the pages of the console in web/dist, which the binary embeds; needs Node.js 20.19 or newer
 	@if command -v npm >/dev/null; then scripts/build-pages; else echo "no npm: the console will have no pages"; fi
 
@@ -24,9 +29,10 @@ test: tools pages ## format, lints, licences, unit, conformance and end-to-end t
 	$(CARGO) build --quiet --locked --workspace --bin xtask # with the features that the tests need: nothing is built twice
 	target/debug/xtask ci
 
-test-long: test ## and again as a user without privileges, all that makes a sandbox; limits on a kernel with control groups v2; Envoy on fresh random policies; roots rotated for two minutes
+test-long: test ## and again as a user without privileges, all that makes a sandbox; limits on a kernel with control groups v2; a real Kubernetes cluster; Envoy on fresh random policies; roots rotated for two minutes
 	scripts/test-rootless
 	scripts/test-cgroup2
+	scripts/test-kubernetes
 	$(CARGO) xtask envoy-diff --pairs 100000
 	$(CARGO) xtask conformance --live conformance
 	$(CARGO) xtask guide

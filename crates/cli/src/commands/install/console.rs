@@ -60,7 +60,7 @@ fn console(settings: Settings<'_>) -> Value {
     let mut container = container("console", settings.image, args);
     container["volumeMounts"] = json!([mount]);
     // It listens to its own pod only, so nobody else can ask whether it is ready.
-    let ask = json!(["palisade", "console", "--state-dir", STATE, "--check"]);
+    let ask = json!(["palisade", "console", "--state-dir", STATE, "--ready"]);
     container["readinessProbe"] = json!({"exec": {"command": ask}, "periodSeconds": 10});
     container["resources"] = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});
     deployment(NAME, &container, &json!([volume]))
