@@ -21,6 +21,11 @@ pub(crate) fn of(kind: Kind) -> ApiResource {
     resource(group, version, kind.as_str(), plural)
 }
 
+/// EndpointSlices of an API server that does not have them under `v1` yet.
+pub(crate) fn early_endpoint_slices() -> ApiResource {
+    resource("discovery.k8s.io", "v1beta1", "EndpointSlice", "endpointslices")
+}
+
 /// ConfigMaps: the mesh's settings, and the roots in every namespace.
 pub(crate) fn config_maps() -> ApiResource {
     resource("", "v1", "ConfigMap", "configmaps")

@@ -239,7 +239,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         let (listener, acceptor) = (webhooks.0, Some(Arc::clone(&acceptor)));
         async move {
             // Who asks before waits: no pod is injected before it is known how.
-            let router = asked.router(version::knows_native_sidecars(&client).await);
+            let router = asked.router(version::abilities(&client).await.native_sidecars);
             Server { name: "webhooks", listener, acceptor, router }.run(tasks, shutdown).await;
         }
     };

@@ -6,19 +6,24 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::sleep;
 
-/// Whether the API server knows native sidecars, asked until it answers.
-pub(crate) async fn knows_native_sidecars(client: &Client) -> bool {
+/// What an API server can do that not all can.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Abilities {
+    /// Init containers with `restartPolicy: Always`, on by default from Kubernetes 1.29.
+    pub(crate) native_sidecars: bool,
+    /// `discovery.k8s.io/v1`, from 1.21; before that it is `v1beta1`, with the same fields.
+    pub(crate) stable_endpoint_slices: bool,
+}
+
+/// What the API server can do, asked until it answers.
+pub(crate) async fn abilities(client: &Client) -> Abilities {
     let mut pause = FIRST_PAUSE;
     loop {
         match client.apiserver_version().await {
             Ok(version) => {
-                let native = has_native_sidecars(&version.major, &version.minor);
-                tracing::info!(
-                    version = version.git_version,
-                    native,
-                    "sidecars as the API knows them"
-                );
-                return native;
+                let abilities = Abilities::of(&version.major, &version.minor);
+                tracing::info!(version = version.git_version, ?abilities, "the API answers");
+                return abilities;
             }
             Err(error) => tracing::warn!(%error, "the API's version is not known yet, retrying"),
         }
@@ -27,14 +32,20 @@ pub(crate) async fn knows_native_sidecars(client: &Client) -> bool {
     }
 }
 
-/// Init containers with `restartPolicy: Always` are on by default from Kubernetes 1.29. A provider's minor may
-/// read `29+`; what is no number is an old version, since a plain container works everywhere.
-fn has_native_sidecars(major: &str, minor: &str) -> bool {
-    let number = |text: &str| -> Option<u32> {
-        let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
-        text.get(..end)?.parse().ok()
-    };
-    number(major).zip(number(minor)) >= Some((1, 29))
+impl Abilities {
+    /// A provider's minor may read `29+`; what is no number is an old version, since a plain container works
+    /// everywhere.
+    fn of(major: &str, minor: &str) -> Self {
+        let number = |text: &str| -> Option<u32> {
+            let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
+            text.get(..end)?.parse().ok()
+        };
+        let version = number(major).zip(number(minor));
+        Self {
+            native_sidecars: version >= Some((1, 29)),
+            stable_endpoint_slices: version >= Some((1, 21)),
+        }
+    }
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -45,19 +56,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sidecars_are_native_from_1_29_whatever_a_provider_appends() {
-        for (major, minor, native) in [
-            ("1", "20", false),
-            ("1", "28+", false),
-            ("1", "29", true),
-            ("1", "29+", true),
-            ("1", "36", true),
-            ("2", "0", true),
-            ("", "", false),
-            ("1", "x29", false),
-            ("1", "99999999999", false),
+    fn abilities_come_with_versions_whatever_a_provider_appends() {
+        for (major, minor, native, stable) in [
+            ("1", "20", false, false),
+            ("1", "21", false, true),
+            ("1", "28+", false, true),
+            ("1", "29", true, true),
+            ("1", "29+", true, true),
+            ("1", "36", true, true),
+            ("2", "0", true, true),
+            ("", "", false, false),
+            ("1", "x29", false, false),
+            ("1", "99999999999", false, false),
         ] {
-            assert_eq!(has_native_sidecars(major, minor), native, "{major}.{minor}");
+            let expected = Abilities { native_sidecars: native, stable_endpoint_slices: stable };
+            assert_eq!(Abilities::of(major, minor), expected, "{major}.{minor}");
         }
     }
 }

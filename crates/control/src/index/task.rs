@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, core::ApiResource};
 use palisade_model::{KeySource, Kind, Trust};
 use palisade_types::WorkloadRef;
 use tokio::{
@@ -22,6 +22,7 @@ use crate::{
     keys::{Fetched, Wanted},
     kinds,
     kubernetes::{self, Change, Scope},
+    version,
 };
 
 /// What the index is told.
@@ -61,16 +62,11 @@ pub(crate) fn start(
 ) -> Running {
     let running = unwatched(control_namespace, authorities, history, events, tasks, shutdown);
     for source in Source::all() {
-        let (resource, scope) = match source {
-            Source::Objects(kind) => (kinds::of(kind), Scope::default()),
-            Source::MeshConfig => {
-                let namespace = Some(control_namespace.to_owned());
-                (kinds::config_maps(), Scope { namespace, label: None })
-            }
-        };
-        let mut stream = kubernetes::watch(client, &resource, &scope);
-        let feed = running.feed.clone();
+        let (client, feed) = (client.clone(), running.feed.clone());
+        let control_namespace = control_namespace.to_owned();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(async move {
+            let (resource, scope) = watched(source, &client, control_namespace).await;
+            let mut stream = kubernetes::watch(&client, &resource, &scope);
             while let Some(change) = stream.next().await {
                 if feed.send(Feed::Change(source, change)).await.is_err() {
                     return;
@@ -79,6 +75,26 @@ pub(crate) fn start(
         }));
     }
     running
+}
+
+/// What to watch for a source.
+async fn watched(
+    source: Source,
+    client: &Client,
+    control_namespace: String,
+) -> (ApiResource, Scope) {
+    match source {
+        Source::Objects(Kind::EndpointSlice)
+            if !version::abilities(client).await.stable_endpoint_slices =>
+        {
+            (kinds::early_endpoint_slices(), Scope::default())
+        }
+        Source::Objects(kind) => (kinds::of(kind), Scope::default()),
+        Source::MeshConfig => {
+            let scope = Scope { namespace: Some(control_namespace), label: None };
+            (kinds::config_maps(), scope)
+        }
+    }
 }
 
 /// An index that is told by others what there is.
