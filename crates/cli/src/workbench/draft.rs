@@ -116,10 +116,33 @@ fn name(object: &Value) -> (Option<&str>, &str, Option<&str>) {
 fn aged(value: &Value, old: Option<&Source>) -> Value {
     let old = old.and_then(|source| source.study.objects.first());
     let created = old.map(|object| &object.value["metadata"]["creationTimestamp"]);
-    let created = created.and_then(Value::as_str).unwrap_or("9999-12-31T23:59:59Z");
+    let created = created.and_then(Value::as_str).unwrap_or(YOUNGEST);
     let mut aged = value.clone();
     if let Some(metadata) = aged.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("creationTimestamp".to_owned(), created.into());
     }
     aged
+}
+
+/// Later than anything is created, and still a time: the last day that there is cannot be told in all time zones.
+const YOUNGEST: &str = "9999-12-30T00:00:00Z";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_new_object_counts_in_the_mesh_as_it_would_be() {
+        let new = json!({
+            "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+            "metadata": {"name": "nobody", "namespace": "shop"}, "spec": {"action": "DENY"},
+        });
+        let source = Source::new("draft".to_owned(), yaml(&aged(&new, None)));
+        let errors: Vec<_> = source.study.diagnostics.iter().filter(|it| it.is_error()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        let old = aged(&new, Some(&Source::new("old".to_owned(), yaml(&aged(&new, None)))));
+        assert_eq!(old["metadata"]["creationTimestamp"], YOUNGEST);
+    }
 }
