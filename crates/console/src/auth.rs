@@ -99,16 +99,6 @@ impl Links {
             doors.sessions.remove(at);
         }
     }
-
-    /// The name of the session's cookie. Cookies know no ports, and a machine may run several meshes.
-    pub(crate) fn cookie_name(&self) -> String {
-        format!("palisade-{}", self.address.port())
-    }
-
-    /// The address of the console.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
 }
 
 impl Secret {

@@ -5,7 +5,7 @@ use axum::{
     extract::{Query, State},
     response::sse::Event,
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::ready};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     view::{Line, LogsOf, ViewError},
 };
 
-/// Events `line`; the last is `end`, with the cause.
+/// Events `line`; the last is `end`, with the cause. A log that can't be read ends at once: pages that follow events
+/// see of an error no more than that there is one.
 pub(crate) async fn on_logs(
     State(app): State<App>,
     Extension(shutdown): Extension<CancellationToken>,
@@ -23,9 +24,17 @@ pub(crate) async fn on_logs(
     let place = app.log_reader().ok_or_else(|| {
         ViewError::No("too many logs are read at once: close another page".to_owned())
     })?;
-    let lines = app.view().logs(&of).await?;
+    let lines = match app.view().logs(&of).await {
+        Ok(lines) => lines,
+        Err(error) => futures::stream::iter([Err(error.into_text())]).boxed(),
+    };
     let end = futures::stream::iter([Err("the container has ended".to_owned())]);
-    let events = lines.chain(end).map(move |line| {
+    let until_end = |ended: &mut bool, line: Line| {
+        let shown = !*ended;
+        *ended |= line.is_err();
+        ready(shown.then_some(line))
+    };
+    let events = lines.chain(end).scan(false, until_end).map(move |line| {
         let _held = &place;
         event(line)
     });

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
@@ -31,7 +31,7 @@ use crate::{
     api,
     auth::{Links, SESSION_LIFE},
     calls, edit, events,
-    guard::{self, session},
+    guard::{self, Address, session},
     logs, pages, recall,
     view::{LongHistory, MeshObjects, MeshView, Shared, ViewError},
     workload,
@@ -144,7 +144,7 @@ impl App {
         api.route("/login", get(on_login))
             .fallback(get(pages::page))
             .layer(middleware::from_fn_with_state(self.clone(), guard::guard))
-            .layer(axum::Extension(shutdown))
+            .layer(Extension(shutdown))
             .with_state(self)
     }
 
@@ -270,27 +270,32 @@ struct Login {
 
 async fn on_login(
     State(app): State<App>,
+    Extension(address): Extension<Address>,
     Query(login): Query<Login>,
     headers: HeaderMap,
 ) -> Response {
     let Some(secret) = app.links.redeem(&login.token) else {
-        let known = session(&app.links, &headers).is_some();
+        let known = session(&app.links, &headers, &address).is_some();
         return if known { Redirect::to("/").into_response() } else { pages::login_needed() };
     };
-    let cookie = cookie(&app.links, &secret, SESSION_LIFE);
+    let cookie = cookie(&address, &secret, SESSION_LIFE);
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
 
-async fn on_logout(State(app): State<App>, headers: HeaderMap) -> Response {
-    if let Some(secret) = session(&app.links, &headers) {
+async fn on_logout(
+    State(app): State<App>,
+    Extension(address): Extension<Address>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(secret) = session(&app.links, &headers, &address) {
         app.links.end(secret);
     }
-    let cookie = cookie(&app.links, "", Duration::ZERO);
+    let cookie = cookie(&address, "", Duration::ZERO);
     ([(header::SET_COOKIE, cookie)], StatusCode::NO_CONTENT).into_response()
 }
 
-fn cookie(links: &Links, secret: &str, life: Duration) -> String {
-    let (name, life) = (links.cookie_name(), life.as_secs());
+fn cookie(address: &Address, secret: &str, life: Duration) -> String {
+    let (name, life) = (address.cookie_name(), life.as_secs());
     format!("{name}={secret}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict")
 }
 
