@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from 'react';
 
+import { Command } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Workload } from '../lib/types';
 
@@ -56,6 +57,7 @@ export function Logs({ pods }: { pods: Workload[] }) {
         {shown.join('\n') || (lines.length > 0 ? 'No line has this in it.' : 'Nothing was written yet.')}
       </pre>
       {end && <p className="note">{end}</p>}
+      <Command>{`palisade logs -f -c ${container} ${pod.pod}.${pod.namespace}`}</Command>
     </>
   );
 }
@@ -81,7 +83,7 @@ function useLines(pod: Workload | undefined, container: string, paused: boolean)
       events.close();
     });
     events.onerror = () => {
-      setEnd('The log can not be read: the container may not have started yet, or too many logs are open.');
+      setEnd('The log can not be read: too many logs are open, or the console does not answer.');
       events.close();
     };
     const flush = setInterval(() => {

@@ -1,5 +1,5 @@
 import { useLoaded } from '../lib/api';
-import { Empty, Trouble } from '../lib/Parts';
+import { Command, Empty, Trouble } from '../lib/Parts';
 import { useParameter } from '../lib/router';
 import type { Sidecar, Workload } from '../lib/types';
 
@@ -28,6 +28,7 @@ export function SidecarConfig({ pods, sidecars }: { pods: Workload[]; sidecars: 
         </p>
       )}
       {pod.sidecar && <Json key={pod.pod} pod={pod} />}
+      <Command>{`palisade proxy-config all ${pod.pod}.${pod.namespace}`}</Command>
     </>
   );
 }

@@ -64,7 +64,9 @@ export function WorkloadPage({ namespace, name }: { namespace: string; name: str
           {tab === 'config' && <SidecarConfig pods={group.pods} sidecars={mesh.sidecars} />}
         </Suspense>
       </div>
-      <Command>{COMMANDS[tab]?.(namespace, `${group.pods[0]?.pod ?? name}.${namespace}`) ?? `palisade describe workload ${name}.${namespace}`}</Command>
+      {!OWN_COMMAND.includes(tab) && (
+        <Command>{COMMANDS[tab]?.(namespace, `${group.pods[0]?.pod ?? name}.${namespace}`) ?? `palisade describe workload ${name}.${namespace}`}</Command>
+      )}
     </>
   );
 }
@@ -73,9 +75,10 @@ export function WorkloadPage({ namespace, name }: { namespace: string; name: str
 const COMMANDS: Record<string, (namespace: string, pod: string) => string> = {
   traffic: (namespace) => `palisade traffic -n ${namespace}`,
   metrics: (_, pod) => `palisade exec -c istio-proxy ${pod} -- palisade internal request stats/prometheus`,
-  logs: (_, pod) => `palisade logs -f ${pod}`,
-  config: (_, pod) => `palisade proxy-config all ${pod}`,
 };
+
+/// Tabs in which a pod is chosen, and the command is about that one.
+const OWN_COMMAND = ['logs', 'config'];
 
 export function Tabs({ tabs, tab, onTab }: { tabs: readonly (readonly [string, string])[]; tab: string; onTab: (tab: string) => void }) {
   const move = (event: KeyboardEvent) => {
