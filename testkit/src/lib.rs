@@ -10,6 +10,7 @@ mod mesh;
 mod outside;
 mod processes;
 mod prometheus;
+mod visitor;
 
 pub use command::{Run, eventually, python_packages, repository, tool};
 pub use load::{Answers, Load};
@@ -17,3 +18,4 @@ pub use mesh::{Mesh, Starting};
 pub use outside::{Outside, Server};
 pub use processes::signal;
 pub use prometheus::Prometheus;
+pub use visitor::Visitor;

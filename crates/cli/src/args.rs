@@ -1,6 +1,7 @@
 //! What can be typed: commands, arguments and their help texts. What they mean is in `commands`.
 
 mod ca;
+mod console;
 mod generations;
 mod install;
 mod processes;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use ca::{CaCommand, RotateArgs};
+use console::CONSOLE_EXAMPLES;
+pub use console::ConsoleArgs;
 use generations::WAIT_EXAMPLES;
 pub(crate) use generations::{HistoryArgs, WaitArgs};
 use install::{INSTALL_EXAMPLES, UNINSTALL_EXAMPLES};
@@ -45,7 +48,8 @@ pub struct Target {
     /// Directory that holds the mesh of this machine (default: `$XDG_STATE_HOME/palisade`)
     #[arg(long, global = true, env = "PALISADE_STATE", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Talk to the cluster of this kubeconfig instead of the mesh of this machine
+    /// Talk to the cluster of this kubeconfig instead of the mesh of this machine; where there is none,
+    /// and --state-dir names none, that is `$KUBECONFIG`
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
@@ -106,7 +110,7 @@ pub enum Command {
     /// Show a pod's identity: its certificate, how long that lives, and whether it is renewed
     #[command(after_help = IDENTITY_EXAMPLES)]
     Identity(SidecarArgs),
-    /// Print a link that logs in to the console, once
+    /// Print a link that logs in to the console, once; of a cluster's, forward a port to it
     #[command(after_help = CONSOLE_EXAMPLES)]
     Console(ConsoleArgs),
     /// Check whether this machine can run a mesh, or with --mesh whether the one that runs is well
@@ -147,14 +151,6 @@ pub struct DownArgs {
     /// Also delete the state directory: objects, keys and logs
     #[arg(long)]
     pub purge: bool,
-}
-
-/// `console`.
-#[derive(Args, Clone, Debug)]
-pub struct ConsoleArgs {
-    /// Also open it in a browser
-    #[arg(long)]
-    pub open: bool,
 }
 
 /// Output format of a listing.
@@ -391,15 +387,6 @@ Examples:
   palisade doctor --mesh -o json | jq '.checks[] | select(.result != \"success\")'
 
 Exit codes: 0 a mesh can run here, or all is well with it; 1 a check failed.";
-
-const CONSOLE_EXAMPLES: &str = "\
-The console shows who talks to whom, what was refused and why, and what policies mean. It listens on
-127.0.0.1 and knows nobody: a link from here works once and within an hour, and logs a browser in.
-
-Examples:
-  palisade console
-  palisade console --open
-  ssh -L 20001:127.0.0.1:20001 HOST palisade console     from another machine";
 
 const TRAFFIC_EXAMPLES: &str = "\
 Calls are counted by the sidecar of the workload that was called, and told once a second; denials at once. A line is

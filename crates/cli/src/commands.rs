@@ -72,7 +72,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
             }
             return writeln!(out, "{}", path.display()).during("print");
         }
-        Command::Console(args) => return console::run(&state, &args, out),
+        Command::Console(args) => return console::run(&cli.target, &args, out).await,
         Command::Check(args) => return check::run(&cli.target, &args, out).await,
         Command::Doctor(args) => return doctor::run(&cli.target, args.output, out).await,
         Command::Describe(DescribeCommand::Policy(args)) => {

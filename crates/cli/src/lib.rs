@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod credentials;
 mod doctor;
 mod error;
 mod mesh;
@@ -18,8 +19,8 @@ mod warnings;
 mod workbench;
 
 pub use args::{
-    Cli, Command, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, RedirectBy, Target,
-    UpArgs,
+    Cli, Command, ConsoleArgs, ControlArgs, ControlNetwork, Egress, Format, ProxyArgs, RedirectBy,
+    Target, UpArgs,
 };
 pub use commands::{
     Applied, Ask, Explained, Proposed, apply_manifests, console_link, explain, propose,

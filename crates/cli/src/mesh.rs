@@ -8,10 +8,9 @@ use std::{io, time::Duration};
 use futures::{AsyncBufReadExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DynamicObject, LogParams},
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
     core::{GroupVersionKind, TypeMeta},
     discovery::{self, ApiCapabilities, ApiResource, Scope},
 };
@@ -22,7 +21,7 @@ use tower::{
     util::{MapFutureLayer, MapResponseLayer},
 };
 
-use crate::{CliError, StateDir, args::Target, error::During, warnings::Warnings};
+use crate::{CliError, args::Target, credentials, error::During, warnings::Warnings};
 
 /// A connection to the API of a mesh.
 #[derive(Clone)]
@@ -40,25 +39,13 @@ impl std::fmt::Debug for Mesh {
 }
 
 impl Mesh {
-    /// Connects to the cluster of `--kubeconfig`, or to the mesh of this machine.
+    /// Connects to the cluster of `--kubeconfig`, or to the mesh of this machine, or to a cluster that the
+    /// environment names; that it answers is not asked.
     ///
     /// # Errors
     /// When there is no mesh, or its credentials can't be read.
     pub async fn connect(target: &Target) -> Result<Self, CliError> {
-        let state = StateDir::new(target.state_dir.as_deref());
-        let path = target.kubeconfig.clone().unwrap_or_else(|| state.kubeconfig());
-        if !path.exists() {
-            return Err(CliError::Trouble(format!(
-                "there is no mesh in `{}`: start one with `palisade up`, name another directory \
-                 with --state-dir, or a cluster with --kubeconfig",
-                state.path().display()
-            )));
-        }
-        let what = format!("read `{}`", path.display());
-        let kubeconfig = Kubeconfig::read_from(&path).during(&what)?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .during(&what)?;
+        let mut config = credentials::config(target).await?;
         config.proxy_url = None;
         let warnings = Warnings::default();
         let noting = warnings.clone();

@@ -1,112 +1,20 @@
-//! The console of the mesh on this machine: served on the host's loopback by a thread that lives in the mesh's
-//! own network, where it asks the API as any client does.
+//! The console: what it sees of a mesh, and (`serve`) where it runs.
 
-use std::{io, net::TcpListener, os::unix::net::UnixListener, thread::JoinHandle, time::Duration};
+mod serve;
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
 use futures::{StreamExt, stream::BoxStream};
-use palisade_cli::{Ask, CliError, Mesh, StateDir, Target};
+use palisade_cli::{Ask, CliError, Mesh};
 use palisade_console::{
-    Answer, Applied, Changes, ConfigObject, Console, ControlPlane, Draft, Line, Links, LogsOf,
-    MeshObjects, MeshView, Question, ViewError,
+    Answer, Applied, ConfigObject, ControlPlane, Draft, Line, LogsOf, MeshObjects, MeshView,
+    Question, ViewError,
 };
 use palisade_model::World;
 use palisade_policy::{PolicyRef, explain::Explanation};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio_util::sync::CancellationToken;
 
-use crate::{prometheus::Prometheus, supervisor::listen_on_host};
-
-/// Takes the console's port of the host's loopback.
-pub(crate) fn listen(port: Option<u16>) -> Result<TcpListener> {
-    listen_on_host(port, palisade_console::DEFAULT_PORT, "--console-port")
-}
-
-/// Serves the console from a thread in the calling thread's network. What goes wrong is logged: the mesh does
-/// not need a console.
-pub(crate) fn start(
-    listener: TcpListener,
-    state: &StateDir,
-    (changes, prometheus): (Changes, Option<Prometheus>),
-    shutdown: CancellationToken,
-) -> Result<JoinHandle<()>> {
-    let socket = links_socket(state).context("listen for `palisade console`")?;
-    let target = Target {
-        state_dir: Some(state.path().to_owned()),
-        kubeconfig: Some(state.component_kubeconfig("console")),
-    };
-    let serve = move || -> Result<()> {
-        let console = |mesh| {
-            let console = Console::new(listener, View(mesh), changes)?;
-            Ok(match prometheus {
-                Some(prometheus) => console.with_long_history(prometheus),
-                None => console,
-            })
-        };
-        crate::runtime()?.block_on(serve(console, socket, &target, shutdown))
-    };
-    let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
-        if let Err(error) = serve() {
-            tracing::error!("the console has ended: {error:#}");
-        }
-    })?;
-    Ok(thread)
-}
-
-fn links_socket(state: &StateDir) -> io::Result<UnixListener> {
-    let path = state.console_socket();
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let socket = UnixListener::bind(path)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-async fn serve(
-    console: impl FnOnce(Mesh) -> io::Result<Console>,
-    socket: UnixListener,
-    target: &Target,
-    shutdown: CancellationToken,
-) -> Result<()> {
-    let mesh = Mesh::connect(target).await?;
-    let console = console(mesh.clone())?;
-    let (links, feed) = (console.links(), console.feed());
-    tokio::select! {
-        done = console.serve(shutdown) => Ok(done?),
-        failed = give_links(socket, &links) => Ok(failed?),
-        () = follow(&mesh, feed) => Ok(()),
-    }
-}
-
-/// Gives a login link to each who connects: the socket is in a directory of the mesh's owner.
-async fn give_links(socket: UnixListener, links: &Links) -> io::Result<()> {
-    let socket = tokio::net::UnixListener::from_std(socket)?;
-    loop {
-        let (mut stream, _) = socket.accept().await?;
-        let link = links.mint()?;
-        // Whoever asked may be gone again; then the link is of no use to anybody.
-        drop(stream.write_all(format!("{link}\n").as_bytes()).await);
-    }
-}
-
-/// Takes in what sidecars report; connects again whenever the control plane comes back.
-async fn follow(mesh: &Mesh, feed: impl Fn(palisade_telemetry::FeedLine)) {
-    loop {
-        let ended = mesh
-            .follow_telemetry(|line| {
-                feed(serde_json::from_str(line).map_err(|error| error.to_string())?);
-                Ok(())
-            })
-            .await;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "no reports");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
+pub(crate) use serve::{listen, run, start};
 
 /// The mesh as the console looks at it.
 struct View(Mesh);
@@ -247,7 +155,6 @@ fn unavailable(error: &CliError) -> ViewError {
     }
 }
 
-const PAUSE: Duration = Duration::from_secs(1);
 /// Lines of the past that a log begins with.
 const LOG_LINES: i64 = 200;
 /// Events that are shown.

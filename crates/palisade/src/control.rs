@@ -60,7 +60,11 @@ where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     use tracing_subscriber::EnvFilter;
-    let default = if verbose { "info,palisade=debug" } else { "warn,palisade=info" };
+    // The API's client logs each failure that whoever asked is told of, too.
+    let default = match verbose {
+        true => "info,palisade=debug",
+        false => "warn,palisade=info,kube_client::client::builder=off",
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).init();
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Control(args) => return control::run(&args),
         Command::Proxy(args) => return sidecar::run(&args),
         Command::Internal { args } => return internal(&args),
+        Command::Console(args) if args.own.serve => console::run(&cli.target, &args),
         Command::Down(_) => {
             let state = StateDir::new(cli.target.state_dir.as_deref());
             // Known only until they are purged, and in use until the mesh has ended.

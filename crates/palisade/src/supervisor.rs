@@ -144,7 +144,7 @@ fn supervise(args: &SupervisorArgs, stages: &mut StageSender) -> Result<()> {
     palisade_sys::enter_supervisor()?;
     let host = listen_on_host(args.api_port, DEFAULT_API_PORT, "--api-port")?;
     let metrics = metrics::listen(args.metrics_port)?;
-    let console = console::listen(args.console_port)?;
+    let console = console::listen(args.console_port, "--console-port")?;
     let egress = match args.egress {
         palisade_cli::Egress::None => Egress::Refused,
         palisade_cli::Egress::Host => Egress::Host,

@@ -243,7 +243,8 @@ fn lock(state: &StateDir) -> Result<File, CliError> {
     Ok(file)
 }
 
-fn private_dir(path: &Path) -> Result<(), CliError> {
+/// Makes a directory that only its owner enters, and those above it.
+pub(crate) fn private_dir(path: &Path) -> Result<(), CliError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use palisade_testkit::{Mesh, Run, eventually, repository};
+use palisade_testkit::{Mesh, Visitor, eventually, repository};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_palisade");
 
@@ -52,34 +52,24 @@ fn traffic(mesh: &Mesh) {
     }
 }
 
-/// Whoever is logged in asks the console; what it says and the HTTP status.
-fn ask(jar: &std::path::Path, url: &str) -> String {
-    let jar = jar.display().to_string();
-    let args = ["-sS", "-L", "-m", "10", "-b", &jar, "-c", &jar, "-w", "\n%{http_code}", url];
-    Run::new(Command::new("curl").args(args)).ok()
-}
-
 #[test]
 fn only_a_link_logs_in_and_then_the_api_tells_what_happened() {
     let mesh = mesh();
     let printed = mesh.printed().lines().find(|line| line.starts_with("console")).unwrap();
     assert!(printed.contains("http://127.0.0.1:"), "{printed}");
-    let directory = tempfile::tempdir().unwrap();
-    let (jar, stranger) = (directory.path().join("jar"), directory.path().join("stranger"));
-    let link = mesh.console_link();
-    let origin = link.split("/login").next().unwrap();
-    assert!(ask(&stranger, &format!("{origin}/api/mesh")).ends_with("\n401"));
-    ask(&jar, &link);
-    assert!(ask(&stranger, &link).ends_with("\n401"), "a link works once");
-    let answer = ask(&jar, &format!("{origin}/api/mesh"));
+    let (stranger, link) = (Visitor::stranger(), mesh.console_link());
+    let (visitor, origin) = Visitor::logged_in(&link);
+    assert!(stranger.ask(&format!("{origin}/api/mesh")).ends_with("\n401"));
+    assert!(stranger.ask(&link).ends_with("\n401"), "a link works once");
+    let answer = visitor.ask(&format!("{origin}/api/mesh"));
     assert!(answer.ends_with("\n200") && answer.contains("ns/poc-mesh/sa/backend-sa"), "{answer}");
-    let answer = ask(&jar, &format!("{origin}/api/config"));
+    let answer = visitor.ask(&format!("{origin}/api/config"));
     assert!(answer.contains("backend-deny-payments-example"), "{answer}");
 
     traffic(&mesh);
     let graph = format!("{origin}/api/graph?type=workload&range=300&namespaces=poc-mesh");
     eventually("all four kinds of calls are on the graph", Duration::from_secs(20), || {
-        let graph = ask(&jar, &graph);
+        let graph = visitor.ask(&graph);
         let edges = [
             "\"verdict\":\"allowed\"",
             "backend-deny-payments-example",
@@ -137,19 +127,9 @@ fn a_read_only_console_refuses_to_change_the_mesh_and_traffic_is_followed() {
     let manifests = repository().join("examples/poc-mesh/manifests").display().to_string();
     let args = [manifests.as_str(), "--console-port", "0", "--console-read-only"];
     let mesh = Mesh::with(BINARY).args(args).start();
-    let directory = tempfile::tempdir().unwrap();
-    let jar = directory.path().join("jar");
-    let link = mesh.console_link();
-    let origin = link.split("/login").next().unwrap().to_owned();
-    ask(&jar, &link);
-    assert!(ask(&jar, &format!("{origin}/api/config")).contains("\"readOnly\":true"));
-    let jar = jar.display().to_string();
-    let url = format!("{origin}/api/apply");
-    let body = r#"{"yaml": "kind: AuthorizationPolicy"}"#;
-    let header = format!("origin: {origin}");
-    let post =
-        ["-sS", "-m", "10", "-b", &jar, "-H", &header, "-H", "content-type: application/json"];
-    let refused = Run::new(Command::new("curl").args(post).args(["-d", body, &url])).ok();
+    let (visitor, origin) = Visitor::logged_in(&mesh.console_link());
+    assert!(visitor.ask(&format!("{origin}/api/config")).contains("\"readOnly\":true"));
+    let refused = visitor.post(&origin, "/api/apply", r#"{"yaml": "kind: AuthorizationPolicy"}"#);
     assert!(refused.contains("read-only"), "{refused}");
 
     let mut follow = Command::new(BINARY);

@@ -63,7 +63,7 @@ pub enum Egress {
 }
 
 /// An address of a server, without anything secret in it: others see the arguments of a process.
-fn parse_url(text: &str) -> Result<http::Uri, String> {
+pub(super) fn parse_url(text: &str) -> Result<http::Uri, String> {
     let url: Option<http::Uri> = text.parse().ok();
     let fits = |url: &http::Uri| {
         matches!(url.scheme_str(), Some("http" | "https"))

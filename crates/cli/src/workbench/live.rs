@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Source, yaml::yaml};
 use crate::{CliError, Mesh, error::During};
 
-/// Kinds that say who may call whom and what is told of it; ConfigMaps only for the mesh's settings.
+/// Kinds that say who may call whom and what is told of it; of ConfigMaps only the one with the mesh's settings.
 const KINDS: [&str; 12] = [
     "Namespace",
     "Service",
@@ -35,9 +35,7 @@ pub(super) async fn load(
     let mut sources = Vec::new();
     for kind in schema::kinds().iter().filter(|kind| KINDS.contains(&kind.kind)) {
         for object in list(mesh, kind).await? {
-            if kind.kind != "ConfigMap" || object["metadata"]["name"] == "istio" {
-                sources.push(source(&tidy(object)));
-            }
+            sources.push(source(&tidy(object)));
         }
     }
     Ok(sources)
@@ -49,8 +47,15 @@ async fn list(mesh: &Mesh, kind: &Kind) -> Result<Vec<Value>, CliError> {
     let version = kind.versions.first().copied().unwrap_or_default();
     let named = GroupVersionKind::gvk(kind.group, version, kind.kind);
     let resource = ApiResource::from_gvk_with_plural(&named, kind.names.plural);
-    let api: Api<DynamicObject> = Api::all_with(mesh.client(), &resource);
-    let found = match api.list(&ListParams::default()).await {
+    // What other ConfigMaps hold is nobody's business here, nor should it take a permission.
+    let (api, which): (Api<DynamicObject>, _) = match kind.kind {
+        "ConfigMap" => (
+            Api::namespaced_with(mesh.client(), "istio-system", &resource),
+            ListParams::default().fields("metadata.name=istio"),
+        ),
+        _ => (Api::all_with(mesh.client(), &resource), ListParams::default()),
+    };
+    let found = match api.list(&which).await {
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
         found => found.during(&what)?,
     };
