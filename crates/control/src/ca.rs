@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    authority::{AuthorityFilesError, Folder, Held, Rotation},
+    authority::{AuthorityFilesError, Held, Rotation, Store},
     kinds, kubernetes,
 };
 
@@ -93,7 +93,7 @@ pub(crate) enum Teller {
 /// The authority of the mesh.
 #[derive(Debug)]
 pub(crate) struct Ca {
-    folder: Folder,
+    store: Store,
     current: watch::Sender<Arc<Authorities>>,
     told: Mutex<BTreeMap<Teller, String>>,
     /// Held by whoever takes a step.
@@ -101,21 +101,18 @@ pub(crate) struct Ca {
 }
 
 impl Ca {
-    /// The authority of a folder, or the one that somebody brought, or a new one. One with another root than
-    /// the folder's does not take its place at once, which would cut sidecars off: a rotation begins.
-    pub(crate) fn open(
-        folder: Folder,
+    /// The authority that is kept, or the one that somebody brought, or a new one. One with another root than
+    /// the one that is kept does not take its place at once, which would cut sidecars off: a rotation begins.
+    pub(crate) async fn open(
+        store: Store,
         brought: Option<Held>,
         now: Timestamp,
     ) -> Result<Self, CaError> {
-        if let Some(brought) = brought.as_ref().filter(|_| folder.is_empty().unwrap_or(false)) {
-            folder.found(brought)?;
-        }
-        let (own, rotation) = folder.open(now)?;
+        let (own, rotation) = store.open(brought.as_ref(), now).await?;
         let current = watch::Sender::new(Arc::new(Authorities { own, rotation }));
-        let ca = Self { folder, current, told: Mutex::default(), turning: Default::default() };
+        let ca = Self { store, current, told: Mutex::default(), turning: Default::default() };
         if let Some(brought) = brought {
-            ca.take_in(brought)?;
+            ca.take_in(brought).await?;
         }
         let ends = ca.now().own.authority.facts().not_after;
         if ends < now + SOON {
@@ -134,9 +131,10 @@ impl Ca {
         self.current.subscribe()
     }
 
-    /// Puts a step of a rotation in force, first on disk.
-    pub(crate) fn turn(&self, to: Authorities) -> Result<(), AuthorityFilesError> {
-        self.folder.turn(&to.rotation)?;
+    /// Puts a step of a rotation in force, first where the authority is kept. Not to be given up half way: it
+    /// would be there only.
+    pub(crate) async fn turn(&self, to: Authorities) -> Result<(), AuthorityFilesError> {
+        self.store.turn(&to.rotation).await?;
         tracing::info!(
             step = to.rotation.step().unwrap_or("settled"),
             signer = to.own.authority.facts().serial,
@@ -159,14 +157,14 @@ impl Ca {
     }
 
     /// An authority that somebody brought, beside the one in force.
-    fn take_in(&self, brought: Held) -> Result<(), CaError> {
+    async fn take_in(&self, brought: Held) -> Result<(), CaError> {
         let Authorities { own, rotation } = self.now().as_ref().clone();
         let fingerprint = brought.authority.fingerprint();
         if fingerprint == own.authority.fingerprint() || rotation.step().is_some() {
             return Ok(());
         }
         if brought.authority.root_pem() == own.authority.root_pem() {
-            self.folder.replace(&brought)?;
+            self.store.replace(&brought).await?;
             self.current.send_replace(Arc::new(Authorities { own: brought, rotation }));
             tracing::info!(
                 "Secret {SECRET} has another authority of the same root, which signs now"
@@ -177,7 +175,7 @@ impl Ca {
             "Secret {SECRET} has an authority with another root: it is trusted from now on, \
              `palisade ca rotate` lets it sign"
         );
-        Ok(self.turn(Authorities { own, rotation: Rotation::Trusting(brought) })?)
+        Ok(self.turn(Authorities { own, rotation: Rotation::Trusting(brought) }).await?)
     }
 }
 
@@ -219,25 +217,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::authority::Folder;
 
     fn held() -> Held {
         Held::generate(Timestamp::now()).unwrap()
     }
 
-    fn open(folder: &std::path::Path, brought: Option<&Held>) -> Ca {
-        Ca::open(Folder::new(folder), brought.cloned(), Timestamp::now()).unwrap()
+    async fn open(folder: &std::path::Path, brought: Option<&Held>) -> Ca {
+        let store = Store::Folder(Folder::new(folder));
+        Ca::open(store, brought.cloned(), Timestamp::now()).await.unwrap()
     }
 
-    #[test]
-    fn who_is_brought_first_signs_and_who_is_brought_later_is_trusted_first() {
+    #[tokio::test]
+    async fn who_is_brought_first_signs_and_who_is_brought_later_is_trusted_first() {
         let state = tempfile::tempdir().unwrap();
         let (first, second) = (held(), held());
-        let ca = open(state.path(), Some(&first));
+        let ca = open(state.path(), Some(&first)).await;
         assert_eq!(ca.now().own.authority.fingerprint(), first.authority.fingerprint());
-        let ca = open(state.path(), Some(&first));
+        let ca = open(state.path(), Some(&first)).await;
         assert_eq!(ca.now().rotation.step(), None, "the same again changes nothing");
         for _ in 0..2 {
-            let now = open(state.path(), Some(&second)).now();
+            let now = open(state.path(), Some(&second)).await.now();
             assert_eq!(now.own.authority.fingerprint(), first.authority.fingerprint());
             assert_eq!(now.rotation.step(), Some("trusting"));
             assert_eq!(now.bundle(), first.roots.and(&second.roots));

@@ -158,6 +158,31 @@ pub(crate) fn secret_entry(secret: &Value, name: &str) -> Result<Option<String>,
     String::from_utf8(bytes).map(Some).map_err(|_| format!("`{name}` is no text"))
 }
 
+/// Creates an object, and returns it as it is stored.
+pub(crate) async fn create(
+    client: &Client,
+    resource: &ApiResource,
+    object: Value,
+) -> Result<Value, kube::Error> {
+    let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    let api = api(client, resource, object.metadata.namespace.as_deref());
+    let stored = api.create(&PostParams::default(), &object).await?;
+    serde_json::to_value(stored).map_err(kube::Error::SerdeError)
+}
+
+/// Replaces an object as a whole, in the version that it names, and returns it as it is stored.
+pub(crate) async fn replace(
+    client: &Client,
+    resource: &ApiResource,
+    object: Value,
+) -> Result<Value, kube::Error> {
+    let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    let api = api(client, resource, object.metadata.namespace.as_deref());
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let stored = api.replace(&name, &PostParams::default(), &object).await?;
+    serde_json::to_value(stored).map_err(kube::Error::SerdeError)
+}
+
 /// Creates an object and returns the API's answer; for reviews, which are never stored.
 pub(crate) async fn review(
     client: &Client,

@@ -40,4 +40,4 @@ pub use ca::CaError;
 pub use inject::Redirect;
 pub use kubernetes::ClientError;
 pub use network::{ConnectError, Network, OwnNetwork, connect};
-pub use run::{ControlOptions, RunError, run};
+pub use run::{AuthorityPlace, ControlOptions, RunError, run};

@@ -77,20 +77,26 @@ pub(crate) async fn on_status(State(monitoring): State<Monitoring>) -> Json<CaSt
     Json(status(&monitoring))
 }
 
-/// Takes the next step, unless somebody has not confirmed the one before.
+/// Takes the next step, unless somebody has not confirmed the one before. Whoever asks may go: a step that has
+/// begun is taken to its end.
 pub(crate) async fn on_rotate(
     State(monitoring): State<Monitoring>,
     body: Bytes,
 ) -> Result<Json<Turned>, (StatusCode, String)> {
+    let broken = |error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
+    tokio::spawn(async move { turn(&monitoring, &body).await }).await.map_err(broken)?
+}
+
+async fn turn(monitoring: &Monitoring, body: &[u8]) -> Result<Json<Turned>, (StatusCode, String)> {
     let _one_at_a_time = monitoring.ca.turning.lock().await;
-    let before = status(&monitoring);
+    let before = status(monitoring);
     if !before.waiting.is_empty() {
         return Ok(Json(Turned { taken: false, status: before }));
     }
     let Authorities { own, rotation } = monitoring.ca.now().as_ref().clone();
     let to = match rotation {
         Rotation::Settled => {
-            let next = next(&monitoring, &own, &body).await?;
+            let next = next(monitoring, &own, body).await?;
             Authorities { own, rotation: Rotation::Trusting(next) }
         }
         Rotation::Trusting(next) => {
@@ -105,8 +111,8 @@ pub(crate) async fn on_rotate(
     let failed = |error: crate::authority::AuthorityFilesError| {
         (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
     };
-    monitoring.ca.turn(to).map_err(failed)?;
-    Ok(Json(Turned { taken: true, status: status(&monitoring) }))
+    monitoring.ca.turn(to).await.map_err(failed)?;
+    Ok(Json(Turned { taken: true, status: status(monitoring) }))
 }
 
 /// The authority that is to come.

@@ -22,7 +22,7 @@ use tonic::service::Routes;
 
 use crate::{
     authenticate::Authenticator,
-    authority::Folder,
+    authority::{Folder, Secret, Store},
     ca::{self, Ca, CaError},
     certificates::Certificates,
     events::{self, Events},
@@ -46,13 +46,22 @@ use crate::{
     webhooks::Webhooks,
 };
 
+/// Where a certificate authority is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AuthorityPlace {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// In a Secret of this name, in the control plane's namespace.
+    Secret(String),
+}
+
 /// How a control plane runs.
 #[derive(Clone, Debug)]
 pub struct ControlOptions {
     /// Names the API server and our credentials there; none: those that a cluster gives its pods.
     pub kubeconfig: Option<PathBuf>,
-    /// Folder of the certificate authority.
-    pub ca_dir: PathBuf,
+    /// Where the certificate authority is kept.
+    pub authority: AuthorityPlace,
     /// File with the history of generations; none: it is not kept.
     pub history: Option<PathBuf>,
     /// Address to listen on.
@@ -85,10 +94,10 @@ impl ControlOptions {
     /// Istio's ports and namespace, certificates of 24 h, keys fetched every 20 min, no Service, the
     /// process's own network.
     #[must_use]
-    pub fn new(kubeconfig: Option<PathBuf>, ca_dir: PathBuf, listen_ip: IpAddr) -> Self {
+    pub fn new(kubeconfig: Option<PathBuf>, authority: AuthorityPlace, listen_ip: IpAddr) -> Self {
         Self {
             kubeconfig,
-            ca_dir,
+            authority,
             history: None,
             listen_ip,
             grpc_port: GRPC_PORT,
@@ -138,13 +147,20 @@ pub enum RunError {
 /// When it can't start; see [`RunError`].
 pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result<(), RunError> {
     let client = kubernetes::client(options.kubeconfig.as_deref()).await?;
-    let folder = Folder::new(&options.ca_dir);
+    let store = match &options.authority {
+        AuthorityPlace::Folder(path) => Store::Folder(Folder::new(path)),
+        AuthorityPlace::Secret(name) => {
+            Store::Secret(Secret::new(&client, &options.namespace, name))
+        }
+    };
     let ca = match ca::brought(&client, &options.namespace).await {
-        Ok(brought) => Ca::open(folder, brought, Timestamp::now())?,
+        Ok(brought) => Ca::open(store, brought, Timestamp::now()).await?,
         // The API may come later; whose authority this is, is known.
-        Err(CaError::Secret { source, .. }) if !folder.is_empty().map_err(CaError::from)? => {
+        Err(CaError::Secret { source, .. })
+            if !store.is_empty().await.map_err(CaError::from)? =>
+        {
             tracing::warn!(%source, "Secret cacerts can't be read, the authority before it stays");
-            Ca::open(folder, None, Timestamp::now())?
+            Ca::open(store, None, Timestamp::now()).await?
         }
         Err(error) => return Err(error.into()),
     };

@@ -91,7 +91,10 @@ mod tests {
     use palisade_pki::certificates_from_pem;
 
     use super::*;
-    use crate::authority::{Held, Rotation};
+    use crate::{
+        authority::{Held, Rotation},
+        run::AuthorityPlace,
+    };
 
     #[test]
     fn the_address_to_listen_on_is_certified_unless_it_is_any() {
@@ -99,7 +102,8 @@ mod tests {
         let authorities = Authorities { own, rotation: Rotation::Settled };
         // A GeneralName of an address is [7] (RFC 5280, section 4.2.1.6), with its octets.
         for (listen, certified) in [([10, 96, 0, 7], true), ([0, 0, 0, 0], false)] {
-            let options = ControlOptions::new(None, "ca".into(), listen.into());
+            let options =
+                ControlOptions::new(None, AuthorityPlace::Folder("ca".into()), listen.into());
             let own = server_certificate(&authorities, &options).unwrap();
             let [a, b, c, d] = listen;
             let shown = certificates_from_pem(&own.certificate_pem).unwrap();

@@ -17,7 +17,7 @@ use tonic::{Request, transport::Channel};
 
 use crate::{
     authenticate::{self, Authenticator},
-    authority::Folder,
+    authority::{Folder, Store},
     ca::{Ca, Teller},
     certificates::Certificates,
     events::{Events, Warning},
@@ -55,7 +55,8 @@ impl Control {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let folder = tempfile::tempdir().unwrap();
-        let ca = Arc::new(Ca::open(Folder::new(folder.path()), None, Timestamp::now()).unwrap());
+        let ca = Ca::open(Store::Folder(Folder::new(folder.path())), None, Timestamp::now());
+        let ca = Arc::new(ca.await.unwrap());
         for teller in [Teller::ConfigMaps, Teller::Webhooks] {
             ca.told(teller, &ca.now().bundle().to_pem());
         }

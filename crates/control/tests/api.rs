@@ -7,6 +7,7 @@
 mod mesh;
 
 use mesh::{Mesh, Sidecar};
+use palisade_control::AuthorityPlace;
 use palisade_types::MtlsMode;
 use serde_json::json;
 
@@ -125,5 +126,30 @@ async fn sidecars_keep_their_config_while_the_api_is_away_and_hear_of_edits_afte
     sidecar.acknowledge(next.generation).await;
     let answer = mesh.in_force("PeerAuthentication", "shop", "default", &version).await;
     assert_eq!(answer["inForce"], true, "{answer}");
+    mesh.stop().await;
+}
+
+#[tokio::test]
+async fn an_authority_in_a_secret_goes_on_where_it_was_whenever_it_is_stopped() {
+    let in_secret = |_: &std::path::Path| AuthorityPlace::Secret("istio-ca-secret".to_owned());
+    let mut mesh = Mesh::start_with(in_secret).await;
+    let told = |status: &serde_json::Value| {
+        ["step", "signer", "rootsFingerprint"].map(|name| status[name].clone())
+    };
+    let first = mesh.debug("/debug/ca").await;
+    let mut steps = vec![first["step"].clone()];
+    for _ in 0..4 {
+        let turned = mesh.rotate().await;
+        mesh.restart_control().await;
+        let after = mesh.debug("/debug/ca").await;
+        assert_eq!(told(&after), told(&turned), "as it was left");
+        steps.push(after["step"].clone());
+    }
+    assert_eq!(steps, ["settled", "trusting", "signing", "leaving", "settled"]);
+    let last = mesh.debug("/debug/ca").await;
+    assert_ne!(last["signer"]["fingerprint"], first["signer"]["fingerprint"]);
+    assert_eq!(last["roots"].as_array().unwrap().len(), 1);
+    let one = |root: &str| root.matches("BEGIN CERTIFICATE").count() == 1;
+    mesh.root_that("istio-system", one).await;
     mesh.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use palisade_cli::{CliError, ControlArgs, RedirectBy};
-use palisade_control::{ControlOptions, Redirect};
+use palisade_control::{AuthorityPlace, ControlOptions, Redirect};
 use tokio_util::sync::CancellationToken;
 
 use crate::network;
@@ -11,7 +11,11 @@ use crate::network;
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: &ControlArgs) -> ExitCode {
     log_to(std::io::stderr, args.verbose);
-    let mut options = ControlOptions::new(args.api.clone(), args.ca_dir.clone(), args.listen);
+    let authority = match (&args.ca.ca_dir, &args.ca.ca_secret) {
+        (Some(folder), _) => AuthorityPlace::Folder(folder.clone()),
+        (None, secret) => AuthorityPlace::Secret(secret.clone().unwrap_or_default()),
+    };
+    let mut options = ControlOptions::new(args.api.clone(), authority, args.listen);
     options.history.clone_from(&args.history);
     options.redirect = match args.redirect {
         RedirectBy::Node => Redirect::Node,

@@ -12,9 +12,9 @@ pub struct ControlArgs {
     /// Kubeconfig of the API that it watches (default: the cluster that this process is a pod of)
     #[arg(long, value_name = "FILE")]
     pub api: Option<PathBuf>,
-    /// Directory of the certificate authority's key
-    #[arg(long, value_name = "DIR")]
-    pub ca_dir: PathBuf,
+    /// Where the certificate authority is kept
+    #[command(flatten)]
+    pub ca: CaPlace,
     /// File with the history of generations (default: it is not kept)
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
@@ -53,6 +53,18 @@ pub struct ControlArgs {
     /// Log more
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// One of two places.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct CaPlace {
+    /// Directory of the certificate authority's key
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
+    /// Secret of the certificate authority, in the control plane's namespace; made if there is none
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub ca_secret: Option<String>,
 }
 
 /// Who redirects.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc as std_mpsc},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
 };
-use palisade_control::{ControlOptions, run};
+use palisade_control::{AuthorityPlace, ControlOptions, run};
 use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
 use palisade_model::ProxyConfig;
 use palisade_pki::{PrivateKey, signing_request};
@@ -37,12 +37,15 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+/// The control plane's monitoring port, through the API server.
+const MONITORING: &str = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running mesh without a node.
 pub(crate) struct Mesh {
     client: Client,
     control: JoinHandle<()>,
+    options: ControlOptions,
     shutdown: CancellationToken,
     api: ApiProcess,
     state: Arc<tempfile::TempDir>,
@@ -50,6 +53,11 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|state| AuthorityPlace::Folder(state.join("ca"))).await
+    }
+
+    /// One whose authority is kept somewhere, given the state directory.
+    pub(crate) async fn start_with(authority: impl FnOnce(&Path) -> AuthorityPlace) -> Self {
         let state = Arc::new(tempfile::tempdir().unwrap());
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -57,22 +65,40 @@ impl Mesh {
         let file = Kubeconfig::read_from(admin).unwrap();
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         let client = Client::try_from(config.unwrap()).unwrap();
-        let mut options = ControlOptions::new(
-            Some(control_plane),
-            state.path().join("ca"),
-            [127, 0, 0, 1].into(),
-        );
+        let authority = authority(state.path());
+        let loopback = [127, 0, 0, 1].into();
+        let mut options = ControlOptions::new(Some(control_plane), authority, loopback);
         (options.grpc_port, options.webhook_port, options.monitoring_port) = (0, 0, 0);
         options.register_service = true;
-        let stop = shutdown.clone();
-        let control = tokio::spawn(async move { run(options, stop).await.unwrap() });
-        let mesh = Self { client, control, shutdown, api, state };
+        let control = start_control(&options, &shutdown);
+        let mesh = Self { client, control, options, shutdown, api, state };
         // The last thing that is registered, and the last thing that becomes ready.
         let injector =
             mesh.api("admissionregistration.k8s.io", "MutatingWebhookConfiguration", None);
         eventually(|| async { injector.get_opt("istio-sidecar-injector").await.unwrap() }).await;
         eventually(|| async { mesh.try_debug("/ready").await }).await;
         mesh
+    }
+
+    /// Stops the control plane and starts it again on what is kept.
+    pub(crate) async fn restart_control(&mut self) {
+        self.shutdown.cancel();
+        timeout(DEADLINE, &mut self.control).await.expect("it does not stop").unwrap();
+        self.shutdown = CancellationToken::new();
+        self.control = start_control(&self.options, &self.shutdown);
+        // Until it has registered, its Service leads to the one before, which has stopped.
+        eventually(|| async { self.try_debug("/ready").await }).await;
+    }
+
+    /// Takes a step of a rotation, as soon as it can be taken.
+    pub(crate) async fn rotate(&self) -> Value {
+        eventually(|| async {
+            let request = http::Request::post(format!("{MONITORING}/debug/ca/rotate"));
+            let request = request.body(Vec::new()).unwrap();
+            let status: Value = self.client.request(request).await.unwrap();
+            (status["taken"] == true).then_some(status)
+        })
+        .await
     }
 
     /// Stops the API server and starts it again on what it left, on the same port.
@@ -219,8 +245,7 @@ impl Mesh {
     }
 
     async fn page(&self, path: &str) -> Result<String, kube::Error> {
-        let service = "/api/v1/namespaces/istio-system/services/istiod:15014/proxy";
-        let request = http::Request::get(format!("{service}{path}")).body(Vec::new()).unwrap();
+        let request = http::Request::get(format!("{MONITORING}{path}")).body(Vec::new()).unwrap();
         self.client.request_text(request).await
     }
 
@@ -246,6 +271,11 @@ impl Drop for Mesh {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+fn start_control(options: &ControlOptions, shutdown: &CancellationToken) -> JoinHandle<()> {
+    let (options, stop) = (options.clone(), shutdown.clone());
+    tokio::spawn(async move { run(options, stop).await.unwrap() })
 }
 
 /// A sidecar's connection to the control plane.
