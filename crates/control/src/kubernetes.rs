@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt};
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams, PostParams},
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::ApiResource,
     runtime::{
@@ -17,6 +18,8 @@ use kube::{
 };
 use serde_json::Value;
 use thiserror::Error;
+use tokio::time::timeout;
+use tower::{BoxError, util::MapFutureLayer};
 
 /// Why there is no client.
 #[derive(Debug, Error)]
@@ -71,15 +74,26 @@ pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientEr
     let Some(kubeconfig) = kubeconfig else {
         let config = Config::incluster().map_err(ClientError::InCluster)?;
         let from = "the pod's own credentials".to_owned();
-        return Client::try_from(config).map_err(|source| ClientError::Build { from, source });
+        return build(config, from);
     };
     let path = kubeconfig.display().to_string();
     let refused = |source| ClientError::Kubeconfig { path: path.clone(), source };
     let file = Kubeconfig::read_from(kubeconfig).map_err(refused)?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(file, &options).await.map_err(refused)?;
-    let from = format!("the kubeconfig {path}");
-    Client::try_from(config).map_err(|source| ClientError::Build { from, source })
+    build(config, format!("the kubeconfig {path}"))
+}
+
+fn build(config: Config, from: String) -> Result<Client, ClientError> {
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.map_err(|source| ClientError::Build { from, source })?;
+    Ok(builder.with_layer(&MapFutureLayer::new(in_time)).build())
+}
+
+/// An answer, or its head if it goes on: an API server that hangs is asked again, not waited for.
+async fn in_time<T>(answer: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    let late = |_| Err(format!("no answer in {} s", PATIENCE.as_secs()).into());
+    timeout(PATIENCE, answer).await.unwrap_or_else(late)
 }
 
 /// Which objects to watch.
@@ -128,10 +142,10 @@ pub(crate) async fn ensure(
     let name = object.metadata.name.clone().unwrap_or_default();
     let what = format!("{}/{}/{name}", resource.plural, namespace.as_deref().unwrap_or_default());
     let api = api(client, resource, namespace.as_deref());
-    match api.create(&PostParams::default(), &object).await {
+    match api.create(&manager(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => api
-            .patch(&name, &PatchParams::default(), &Patch::Merge(desired))
+            .patch(&name, &patch_manager(), &Patch::Merge(desired))
             .await
             .map(|_| ())
             .map_err(|source| EnsureError::Repair { what, source }),
@@ -166,7 +180,7 @@ pub(crate) async fn create(
 ) -> Result<Value, kube::Error> {
     let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     let api = api(client, resource, object.metadata.namespace.as_deref());
-    let stored = api.create(&PostParams::default(), &object).await?;
+    let stored = api.create(&manager(), &object).await?;
     serde_json::to_value(stored).map_err(kube::Error::SerdeError)
 }
 
@@ -179,7 +193,7 @@ pub(crate) async fn replace(
     let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     let api = api(client, resource, object.metadata.namespace.as_deref());
     let name = object.metadata.name.clone().unwrap_or_default();
-    let stored = api.replace(&name, &PostParams::default(), &object).await?;
+    let stored = api.replace(&name, &manager(), &object).await?;
     serde_json::to_value(stored).map_err(kube::Error::SerdeError)
 }
 
@@ -194,6 +208,15 @@ pub(crate) async fn review(
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
     let answer = api.create(&PostParams::default(), &object).await?;
     Ok(answer.data)
+}
+
+/// Whose fields they are, in `managedFields`.
+fn manager() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn patch_manager() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -244,6 +267,9 @@ impl Backoff for Retry {
     }
 }
 
+/// How long an API server may take: longer than the webhooks that it asks itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MANAGER: &str = "palisade-control";
 /// Pauses before a lost watch is tried again: a restarted API server is found quickly, and one that
 /// is away is not hammered.
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);

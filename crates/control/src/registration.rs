@@ -1,17 +1,20 @@
 //! How others find the control plane: its webhooks with the authority's root, and on one machine the
-//! Service and EndpointSlice that a cluster makes of its Deployment.
+//! Service and EndpointSlice that a cluster makes of its Deployment. Both webhooks fail closed, so that one without
+//! us behind it keeps pods and policies out: they are repaired.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::{StreamExt, stream::select_all};
 use kube::{Client, core::ApiResource};
 use palisade_model::Kind;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     ca::{Ca, Teller},
-    kinds, kubernetes,
+    kinds,
+    kubernetes::{self, Change, Scope},
 };
 
 /// Name of the control plane's Service, as sidecars and Istio's tools look for it.
@@ -32,46 +35,81 @@ pub(crate) struct Addresses {
     pub(crate) monitoring: SocketAddr,
 }
 
-/// Creates or repairs everything, again and again until it is done, and once more whenever the roots change.
-pub(crate) async fn register(
+/// Creates everything, and repairs it for ever: when the roots change, and when somebody else has changed or
+/// deleted what the API server needs to ask us.
+pub(crate) async fn keep(
     client: Client,
     namespace: String,
     ca: Arc<Ca>,
     service_at: Option<Addresses>,
 ) {
     let mut authorities = ca.changes();
+    let scope = Scope { label: Some(format!("app={SERVICE}")), ..Scope::default() };
+    let kinds_of_webhooks = [kinds::validating_webhooks(), kinds::mutating_webhooks()];
+    let mut changes = select_all(kinds_of_webhooks.iter().enumerate().map(|(kind, resource)| {
+        kubernetes::watch(&client, resource, &scope).map(move |change| (kind, change)).boxed()
+    }));
     loop {
         let root_pem = authorities.borrow_and_update().bundle().to_pem();
-        register_with(&client, &namespace, &root_pem, service_at).await;
+        let webhooks = [validator(&namespace, &root_pem), injector(&namespace, &root_pem)];
+        if let Some(addresses) = service_at {
+            create(&client, &kinds::of(Kind::Service), service(&namespace)).await;
+            let slice = endpoint_slice(&namespace, addresses);
+            create(&client, &kinds::of(Kind::EndpointSlice), slice).await;
+        }
+        for (resource, object) in kinds_of_webhooks.iter().zip(&webhooks) {
+            create(&client, resource, object.clone()).await;
+        }
+        let registered = Instant::now();
         ca.told(Teller::Webhooks, &root_pem);
         tracing::info!("registered with the API server");
-        if authorities.changed().await.is_err() {
-            return;
+        let damaged = async {
+            while let Some((kind, change)) = changes.next().await {
+                if webhooks.get(kind).is_some_and(|wanted| damages(&change, wanted)) {
+                    tracing::warn!("a registration was changed or deleted: it is made again");
+                    // Whoever changes it again and again is not raced.
+                    return sleep_until(registered + REPAIR_PAUSE).await;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            changed = authorities.changed() => if changed.is_err() { return },
+            () = damaged => {}
         }
     }
 }
 
-async fn register_with(
-    client: &Client,
-    namespace: &str,
-    root_pem: &str,
-    service_at: Option<Addresses>,
-) {
-    let mut wanted: Vec<(ApiResource, Value)> = Vec::new();
-    if let Some(addresses) = service_at {
-        wanted.push((kinds::of(Kind::Service), service(namespace)));
-        wanted.push((kinds::of(Kind::EndpointSlice), endpoint_slice(namespace, addresses)));
+/// Creates or repairs an object, again and again until it is done.
+async fn create(client: &Client, resource: &ApiResource, object: Value) {
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = kubernetes::ensure(client, resource, object.clone()).await {
+        tracing::warn!(%error, "not registered yet, retrying");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    wanted.push((kinds::validating_webhooks(), validator(namespace, root_pem)));
-    wanted.push((kinds::mutating_webhooks(), injector(namespace, root_pem)));
-    for (resource, object) in wanted {
-        let mut pause = FIRST_PAUSE;
-        while let Err(error) = kubernetes::ensure(client, &resource, object.clone()).await {
-            tracing::warn!(%error, "not registered yet, retrying");
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+}
+
+/// Whether a change keeps the API server from asking us what a registration wants it to ask.
+fn damages(change: &Change, wanted: &Value) -> bool {
+    let is_it = |object: &Value| object["metadata"]["name"] == wanted["metadata"]["name"];
+    match change {
+        Change::Apply(object) => is_it(object) && !registers(object, wanted),
+        Change::Delete(object) => is_it(object),
+        Change::Reset(objects) => !objects.iter().any(|it| is_it(it) && registers(it, wanted)),
     }
+}
+
+/// Whether a stored registration has all webhooks that are wanted, with us behind them. What others add to
+/// selectors is theirs.
+fn registers(stored: &Value, wanted: &Value) -> bool {
+    let webhooks = |of: &Value| of["webhooks"].as_array().cloned().unwrap_or_default();
+    let known = webhooks(stored);
+    webhooks(wanted).iter().all(|wanted| {
+        let same = |it: &&Value| it["name"] == wanted["name"];
+        let deciding = ["clientConfig", "rules", "failurePolicy"];
+        known.iter().find(same).is_some_and(|it| deciding.iter().all(|key| it[key] == wanted[key]))
+    })
 }
 
 fn service(namespace: &str) -> Value {
@@ -207,10 +245,39 @@ fn labels() -> Value {
 const INJECT: &str = "sidecar.istio.io/inject";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// From one registration to the next.
+const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registration_that_does_not_lead_to_us_is_damaged() {
+        let wanted = injector("istio-system", "ROOT");
+        let changed = |change: fn(&mut Value)| {
+            let mut object = wanted.clone();
+            change(&mut object);
+            Change::Apply(object)
+        };
+        for (change, damage) in [
+            (changed(|_| {}), false),
+            (changed(|it| it["metadata"]["labels"]["team"] = json!("x")), false),
+            (changed(|it| it["webhooks"][0]["namespaceSelector"]["x"] = json!(1)), false),
+            (changed(|it| it["webhooks"][0]["clientConfig"]["caBundle"] = json!("")), true),
+            (changed(|it| it["webhooks"][1]["failurePolicy"] = json!("Ignore")), true),
+            (changed(|it| it["webhooks"][2]["rules"] = json!([])), true),
+            (changed(|it| it["webhooks"] = json!([])), true),
+            (changed(|it| it["webhooks"] = Value::Null), true),
+            (changed(|it| it["metadata"]["name"] = json!("another")), false),
+            (Change::Delete(wanted.clone()), true),
+            (Change::Reset(Vec::new()), true),
+            (Change::Reset(vec![wanted.clone()]), false),
+            (Change::Reset(vec![json!({"metadata": wanted["metadata"]})]), true),
+        ] {
+            assert_eq!(damages(&change, &wanted), damage, "{change:?}");
+        }
+    }
 
     #[test]
     fn the_registered_objects_are_those_that_istios_tools_know() {

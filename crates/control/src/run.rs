@@ -264,7 +264,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
     tasks.spawn(until(Box::pin(roots::keep(client.clone(), Arc::clone(&ca))) as Task));
     let service_at = options.register_service.then_some(addresses);
     let namespace = options.namespace.clone();
-    tasks.spawn(until(Box::pin(registration::register(
+    tasks.spawn(until(Box::pin(registration::keep(
         client,
         namespace,
         Arc::clone(&ca),

@@ -96,7 +96,7 @@ async fn a_pod_that_opts_out_and_one_of_another_namespace_get_no_sidecar() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_changed_or_deleted_is_repaired() {
+async fn roots_and_registrations_that_are_changed_or_deleted_are_repaired() {
     let mesh = Mesh::start().await;
     mesh.namespace("shop", json!({})).await;
     let root = mesh.root_of("shop").await;
@@ -104,6 +104,9 @@ async fn a_root_that_is_changed_or_deleted_is_repaired() {
     assert_eq!(mesh.root_that("shop", |it| it != "EVIL").await, root);
     mesh.delete_root("shop").await;
     assert_eq!(mesh.root_of("shop").await, root);
+    for damage in [None, Some(json!({"webhooks": []})), None] {
+        mesh.damage_injector(damage).await;
+    }
     mesh.stop().await;
 }
 

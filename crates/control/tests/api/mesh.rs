@@ -221,6 +221,24 @@ impl Mesh {
         maps.delete(ROOT, &DeleteParams::default()).await.unwrap();
     }
 
+    /// Breaks the registration of the webhook that injects, or deletes it, and waits until it is as it was.
+    pub(crate) async fn damage_injector(&self, patch: Option<Value>) {
+        let name = "istio-sidecar-injector";
+        let injectors =
+            self.api("admissionregistration.k8s.io", "MutatingWebhookConfiguration", None);
+        let webhooks =
+            async || injectors.get_opt(name).await.unwrap().map(|it| it.data["webhooks"].clone());
+        let before = webhooks().await.unwrap();
+        match patch {
+            Some(patch) => {
+                let patch = Patch::Merge(patch);
+                injectors.patch(name, &PatchParams::default(), &patch).await.map(drop).unwrap();
+            }
+            None => injectors.delete(name, &DeleteParams::default()).await.map(drop).unwrap(),
+        }
+        eventually(|| async { webhooks().await.filter(|now| *now == before) }).await;
+    }
+
     /// What `apply --wait` asks.
     pub(crate) async fn in_force(
         &self,
