@@ -8,7 +8,7 @@ import type { Authority, ControlPlane, MeshEvent } from '../lib/types';
 import { Validity } from './Certificates';
 
 export function ControlPlaneCards({ told: { controlPlane, trouble, nowMs } }: { told: ControlPlane }) {
-  if (!controlPlane) return <Trouble text={`The control plane does not answer (${trouble ?? 'nothing came'}). Sidecars go on with what they have. See \`palisade status\`, and control.log in the state directory.`} />;
+  if (!controlPlane) return <Trouble text={`The control plane does not answer (${trouble ?? 'nothing came'}). Sidecars go on with what they have. See \`palisade status\`, and control.log in the state directory, or on Kubernetes \`kubectl logs -n istio-system deploy/istiod\`.`} />;
   const { version, generation, troubles, authority } = controlPlane;
   const isRotating = authority.step !== 'settled';
   return (

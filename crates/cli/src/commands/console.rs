@@ -38,10 +38,15 @@ pub(crate) async fn run(
     show(&console_link(&state)?, args.open, out)
 }
 
-/// Whether the console that is meant gives its links in the state directory.
+/// Whether the console that is meant gives its links in the state directory: it does where one was named, such as
+/// in the console's own pod, and not where a cluster was.
 fn is_here(target: &Target, state: &StateDir) -> bool {
     match &target.kubeconfig {
-        None => state.console_socket().exists() || state.kubeconfig().exists(),
+        None => {
+            target.state_dir.is_some()
+                || state.kubeconfig().exists()
+                || state.console_socket().exists()
+        }
         Some(file) => match (file.canonicalize(), state.kubeconfig().canonicalize()) {
             (Ok(file), Ok(own)) => file == own,
             _ => false,

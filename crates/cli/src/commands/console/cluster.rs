@@ -36,7 +36,9 @@ pub(super) async fn run(
             forward::say(&format!("It leads to pod `{}`, until Ctrl-C.", console.pod));
             let at = (console.pod.as_str(), console.port);
             forward::serve(&listener, &pods, at, || console.is_there(&pods)).await;
-            forward::say("The console was started anew; its sessions are gone. A new link:");
+            forward::say(
+                "The console was started anew, and knows no session of before. A new link comes.",
+            );
             console = replacement(mesh).await;
             open = false;
         }
