@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_model::{World, has_sidecar, metadata_of};
+use palisade_model::{World, applications, has_sidecar, metadata_of};
 use palisade_policy::{Enforcement, PolicyRef};
 use palisade_telemetry::{CertificateState, ReportingWorkload, history::History};
 use palisade_types::MtlsMode;
@@ -89,7 +89,7 @@ pub(crate) fn workloads(world: &World) -> Vec<WorkloadView> {
                 identity: world.identity(pod).filter(|_| has_sidecar(pod)).map(|it| it.to_string()),
                 sidecar: has_sidecar(pod),
                 phase: pod.status.phase.clone(),
-                containers: pod.spec.containers.iter().map(|it| it.name.clone()).collect(),
+                containers: applications(pod).map(|it| it.name.clone()).collect(),
                 address: pod.status.pod_ip.map(|it| it.to_string()),
                 ports: arrival.ports(),
                 services: services.map(|service| service.metadata.name.clone()).collect(),

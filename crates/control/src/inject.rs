@@ -4,12 +4,17 @@
 //! (`registration`), which the API server evaluates; here is what the pod itself has to say.
 //! Source: Istio `pkg/kube/inject/{inject,webhook,app_probe}.go`.
 
+mod ids;
 mod probes;
 mod template;
+
+use std::iter;
 
 use palisade_manifest::Pod;
 use palisade_model::metadata_of;
 use serde_json::{Map, Value, json};
+
+use template::{Added, INIT};
 
 /// Who redirects the connections of a pod into its sidecar.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -54,8 +59,7 @@ pub(crate) fn inject(pod: &Value, namespace: &str, template: &Template) -> Injec
     if let Some(reason) = reason_to_skip(pod, namespace) {
         return Injection::Skip(reason);
     }
-    if has_container(pod, "containers", SIDECAR) {
-        let message = format!("the container name `{SIDECAR}` is the sidecar's: choose another");
+    if let Some(message) = name_taken(pod, template) {
         return Injection::Refuse(message);
     }
     let typed: Pod = match serde_json::from_value(pod.clone()) {
@@ -66,11 +70,30 @@ pub(crate) fn inject(pod: &Value, namespace: &str, template: &Template) -> Injec
     let Some([metadata, spec]) = parts(&mut pod) else {
         return Injection::Refuse("the pod has no spec".to_owned());
     };
+    if template.redirect == Redirect::Init
+        && let Some(message) = ids::taken_for_sidecar(spec, template.native_sidecars)
+    {
+        return Injection::Refuse(message);
+    }
     let rewrite = annotation(metadata, REWRITE_PROBES) != Some("false");
     let probers = probes::rewrite(spec, rewrite);
-    template::add_sidecar(spec, template, &probers);
-    mark(metadata, spec, &typed);
+    let added = template::add_containers(spec, template, &probers);
+    mark(metadata, spec, &typed, &added);
     Injection::Inject(pod)
+}
+
+/// Whether a pod that was not injected before has a container of a name that an injection adds. A sidecar
+/// among the init containers is replaced in any case.
+fn name_taken(pod: &Value, template: &Template) -> Option<String> {
+    let metadata = pod.get("metadata").and_then(Value::as_object);
+    if metadata.is_some_and(|it| annotation(it, STATUS).is_some()) {
+        return None;
+    }
+    let init = (template.redirect == Redirect::Init).then_some(("initContainers", INIT));
+    let (_, name) = iter::once(("containers", SIDECAR))
+        .chain(init)
+        .find(|(list, name)| has_container(pod, list, name))?;
+    Some(format!("the container name `{name}` is the sidecar's: choose another"))
 }
 
 fn reason_to_skip(pod: &Value, namespace: &str) -> Option<&'static str> {
@@ -90,7 +113,7 @@ fn reason_to_skip(pod: &Value, namespace: &str) -> Option<&'static str> {
 }
 
 /// Labels and annotations by which everyone else recognises an injected pod.
-fn mark(metadata: &mut Map<String, Value>, spec: &Map<String, Value>, typed: &Pod) {
+fn mark(metadata: &mut Map<String, Value>, spec: &Map<String, Value>, typed: &Pod, added: &Added) {
     let mut named = typed.clone();
     if named.metadata.name.is_empty() {
         let prefix = metadata.get("generateName").and_then(Value::as_str).unwrap_or_default();
@@ -107,15 +130,17 @@ fn mark(metadata: &mut Map<String, Value>, spec: &Map<String, Value>, typed: &Po
         }
     }
     let status = json!({
-        "initContainers": [SIDECAR],
-        "containers": null,
+        "initContainers": names_or_null(&added.init),
+        "containers": names_or_null(&added.beside),
         "volumes": template::VOLUMES,
         "imagePullSecrets": null,
         "revision": REVISION,
     });
-    set(metadata, "annotations", "sidecar.istio.io/status", &status.to_string());
+    set(metadata, "annotations", STATUS, &status.to_string());
     set(metadata, "annotations", "istio.io/rev", REVISION);
-    let first = spec.get("containers").and_then(|it| it.pointer("/0/name")).and_then(Value::as_str);
+    let containers = spec.get("containers").and_then(Value::as_array).into_iter().flatten();
+    let mut names = containers.filter_map(|it| it.get("name")?.as_str());
+    let first = names.find(|name| *name != SIDECAR);
     for key in
         ["kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"]
     {
@@ -128,6 +153,11 @@ fn mark(metadata: &mut Map<String, Value>, spec: &Map<String, Value>, typed: &Po
         set(metadata, "annotations", "prometheus.io/port", "15020");
         set(metadata, "annotations", "prometheus.io/path", "/stats/prometheus");
     }
+}
+
+/// As Istio writes a list of names.
+fn names_or_null(names: &[&str]) -> Value {
+    if names.is_empty() { Value::Null } else { json!(names) }
 }
 
 /// Metadata and spec.
@@ -178,6 +208,8 @@ pub(crate) const SIDECAR: &str = "istio-proxy";
 const REVISION: &str = "default";
 /// Label, or else annotation, by which a pod opts in or out.
 const INJECT: &str = "sidecar.istio.io/inject";
+/// Annotation of an injected pod: what was added to it.
+const STATUS: &str = "sidecar.istio.io/status";
 /// Annotation by which a pod keeps its probes as they are.
 const REWRITE_PROBES: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
 /// Longest value of a label.

@@ -22,7 +22,7 @@ pub use proxy_config::{
     Endpoint, Entry, HttpRoute, Inbound, InboundPort, Matching, Metadata, MtlsModes, NamedEndpoint,
     Outbound, OutboundPort, Peer, ProxyConfig, ServiceRef, Trust, Upstream, Workload,
 };
-pub use snapshot::{Snapshot, changed, has_sidecar, metadata_of, port_protocol};
+pub use snapshot::{Snapshot, applications, changed, has_sidecar, metadata_of, port_protocol};
 pub use tracing::{Tracing, TracingSpec};
 pub use traffic::{Balance, Outliers, Traffic};
 pub use world::{Arrival, Call, Change, Proposal, Remedy, Request, RuleEntry, World};

@@ -27,7 +27,7 @@ pub use services::port_protocol;
 pub(crate) use services::{service_host, service_ref, target_port};
 pub(crate) use tracing::find as tracing_provider;
 pub(crate) use workload::identity as identity_of;
-pub use workload::{has_sidecar, metadata_of};
+pub use workload::{applications, has_sidecar, metadata_of};
 
 use self::{
     entries::Entries, outbound::Destinations, routes::ClientRoutes, services::Registry,

@@ -9,11 +9,13 @@ mod machine;
 mod metrics;
 mod network;
 mod prometheus;
+mod redirect;
 mod request;
 mod sidecar;
 mod stage;
 mod supervisor;
 mod up;
+mod wait;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -79,6 +81,8 @@ fn internal(args: &[OsString]) -> ExitCode {
         Some((name, rest)) if name == supervisor::ENTRY => supervisor::run(rest),
         Some((name, rest)) if name == doctor::ENTRY => doctor::try_out(rest),
         Some((name, rest)) if name == "request" => request::run(rest),
+        Some((name, [])) if name == "redirect" => redirect::run(),
+        Some((name, [])) if name == "wait" => wait::run(),
         _ => palisade_node::run_internal(args),
     }
 }

@@ -14,14 +14,15 @@ use palisade_cli::CliError;
 /// Prints the body of the answer.
 pub(crate) fn run(args: &[OsString]) -> ExitCode {
     let path = args.first().and_then(|path| path.to_str()).unwrap_or_default();
-    let printed = ask(path).and_then(|body| std::io::stdout().write_all(&body));
+    let printed = get(ADMIN_PORT, path).and_then(|body| std::io::stdout().write_all(&body));
     crate::conclude(printed.map_err(|error| {
         CliError::Trouble(format!("ask the sidecar's admin port for `{path}`: {error}"))
     }))
 }
 
-fn ask(path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, ADMIN_PORT))?;
+/// The body of what a port of this pod's sidecar answers, if it is 200.
+pub(crate) fn get(port: u16, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let path = path.trim_start_matches('/');
     write!(stream, "GET /{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;

@@ -337,7 +337,8 @@ fn go_duration(text: &str) -> Option<Duration> {
 }
 
 /// A sidecar gets at most two workers: a pod rarely has more to give, and every worker has upstream
-/// connections of its own.
+/// connections of its own. It gets one where its container is limited to less than two CPUs: what is asked
+/// for here takes the quota of its control group into account, version 1 and 2.
 fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(2))
 }

@@ -50,6 +50,15 @@ pub fn set_non_dumpable() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// Whether the calling thread may change the network that it is in.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn may_administer_network() -> io::Result<bool> {
+    let sets = rustix::thread::capabilities(None)?;
+    Ok(sets.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
 /// Whether this user namespace maps more than one user, so that processes can change theirs.
 #[must_use]
 pub fn has_many_ids() -> bool {

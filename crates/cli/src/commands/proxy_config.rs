@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, io::Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{exec::capture, target::PodTarget};
+use super::{
+    exec::capture,
+    target::{PodTarget, SIDECAR},
+};
 use crate::{
     CliError, Mesh,
     args::{Format, ProxyConfigCommand, RootcaCompareArgs},
@@ -121,5 +124,3 @@ pub(super) fn percent_left(certificate: &Value, now: Timestamp) -> Option<i64> {
     let left = (end - now.as_second()).max(0);
     (end > begin).then(|| left * 100 / (end - begin))
 }
-
-const SIDECAR: &str = "istio-proxy";

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::target::is_ready;
+use super::target::{SIDECAR, is_ready};
 use crate::{
     CliError, Mesh, StateDir, Style,
     args::{Format, OutputArgs, Target},
@@ -130,7 +130,7 @@ fn notes(pod: &Pod) -> Vec<Vec<String>> {
 
 fn containers(pod: &Pod) -> Vec<&ContainerStatus> {
     let Some(status) = &pod.status else { return Vec::new() };
-    let init = status.init_container_statuses.iter().flatten().filter(|c| c.name == PROXY);
+    let init = status.init_container_statuses.iter().flatten().filter(|c| c.name == SIDECAR);
     init.chain(status.container_statuses.iter().flatten()).collect()
 }
 
@@ -140,7 +140,7 @@ fn reason(pod: &Pod) -> String {
         return "Terminating".to_owned();
     }
     let init = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
-    let failing = init.filter(|init| init.name != PROXY).find_map(trouble_of);
+    let failing = init.filter(|init| init.name != SIDECAR).find_map(trouble_of);
     if let Some(reason) = failing {
         return format!("Init:{reason}");
     }
@@ -155,7 +155,7 @@ fn row(pod: &Pod) -> Vec<String> {
     let containers = containers(pod);
     let ready = containers.iter().filter(|container| container.ready).count();
     let restarts: i32 = containers.iter().map(|container| container.restart_count).sum();
-    let sidecar = containers.iter().find(|container| container.name == PROXY);
+    let sidecar = containers.iter().find(|container| container.name == SIDECAR);
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let style = if is_ready(pod) { Style::Good } else { Style::Warning };
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -176,7 +176,7 @@ fn row(pod: &Pod) -> Vec<String> {
 }
 
 fn as_json(pod: &Pod, failed: &[Event]) -> Value {
-    let sidecar = containers(pod).into_iter().find(|container| container.name == PROXY);
+    let sidecar = containers(pod).into_iter().find(|container| container.name == SIDECAR);
     json!({
         "namespace": pod.metadata.namespace,
         "name": pod.metadata.name,
@@ -189,7 +189,6 @@ fn as_json(pod: &Pod, failed: &[Event]) -> Value {
     })
 }
 
-const PROXY: &str = "istio-proxy";
 /// How long the API may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a loss of API or control plane does not change.

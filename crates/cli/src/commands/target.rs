@@ -66,12 +66,27 @@ impl PodTarget {
         self.pod.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// The container asked for, or the first one.
+    /// The container asked for, or the first one but for the sidecar.
     pub(crate) fn container(&self, asked: Option<&str>) -> Option<String> {
-        let first = || self.pod.spec.as_ref()?.containers.first().map(|c| c.name.clone());
-        asked.map(str::to_owned).or_else(first)
+        let first = || container_names(&self.pod).find(|name| *name != SIDECAR);
+        asked.or_else(first).map(str::to_owned)
     }
 }
+
+/// Names of a pod's containers, init containers last.
+fn container_names(pod: &Pod) -> impl Iterator<Item = &str> {
+    let specs = pod.spec.iter();
+    let all = specs.flat_map(|it| it.containers.iter().chain(it.init_containers.iter().flatten()));
+    all.map(|container| container.name.as_str())
+}
+
+/// Whether a pod has a sidecar, native or an ordinary container.
+pub(crate) fn has_sidecar(pod: &Pod) -> bool {
+    container_names(pod).any(|name| name == SIDECAR)
+}
+
+/// Name of the sidecar's container.
+pub(crate) const SIDECAR: &str = "istio-proxy";
 
 /// Whether a pod is ready.
 pub(crate) fn is_ready(pod: &Pod) -> bool {

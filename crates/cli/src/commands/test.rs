@@ -16,7 +16,7 @@ use self::report::Extent;
 use super::{
     exec::capture,
     suite::{Outcome, Probe, Suite},
-    target::{PodTarget, split_namespace},
+    target::{PodTarget, SIDECAR, has_sidecar, split_namespace},
 };
 use crate::{
     CliError, Mesh,
@@ -212,7 +212,7 @@ async fn decision(
     for pod in destination_pods(mesh, &probe.host(), namespace).await? {
         let target =
             PodTarget { namespace: pod.metadata.namespace.clone().unwrap_or_default(), pod };
-        let output = capture(mesh, &target, Some("istio-proxy"), &command).await?;
+        let output = capture(mesh, &target, Some(SIDECAR), &command).await?;
         let what = format!("read the decisions of pod `{}`", target.name());
         if output.code != 0 {
             return Err(CliError::Trouble(format!("{what}: {}", output.stderr.trim())));
@@ -257,11 +257,6 @@ async fn destination_pods(mesh: &Mesh, host: &str, namespace: &str) -> Result<Ve
         }
     };
     Ok(pods.into_iter().filter(has_sidecar).collect())
-}
-
-fn has_sidecar(pod: &Pod) -> bool {
-    let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
-    containers.is_some_and(|all| all.iter().any(|container| container.name == "istio-proxy"))
 }
 
 fn differences(result: &ProbeResult) -> Vec<String> {

@@ -99,8 +99,9 @@ fn number(port: &Value, declared: &Value) -> Option<u64> {
 /// The originals that an earlier injection left in its sidecar.
 fn earlier(spec: &Map<String, Value>) -> Map<String, Value> {
     let sidecar = || {
-        let containers = spec.get("initContainers")?.as_array()?;
-        let sidecar = containers.iter().find(|it| it["name"] == super::SIDECAR)?;
+        let lists = ["initContainers", "containers"].into_iter();
+        let mut containers = lists.filter_map(|list| spec.get(list)?.as_array()).flatten();
+        let sidecar = containers.find(|it| it["name"] == super::SIDECAR)?;
         let variable = sidecar.get("env")?.as_array()?.iter().find(|it| it["name"] == PROBERS)?;
         serde_json::from_str(variable.get("value")?.as_str()?).ok()
     };

@@ -1,28 +1,90 @@
-//! The injected container and its volumes. The node, the sidecar and Istio's tools rely on every name
+//! The injected containers and their volumes. The node, the sidecar and Istio's tools rely on every name
 //! here.
 
 use serde_json::{Map, Value, json};
 
-use super::{SIDECAR, Template, probes::PROBERS};
+use super::{Redirect, SIDECAR, Template, probes::PROBERS};
 
 /// Names of the injected volumes.
 pub(super) const VOLUMES: [&str; 3] = ["istiod-ca-cert", "istio-token", "istio-podinfo"];
 
-/// Puts the sidecar before all init containers, so that these have the mesh's network too. A sidecar
-/// that is there already is replaced: nobody brings his own under this name.
-pub(super) fn add_sidecar(
+/// Name of the init container that redirects the pod's connections.
+pub(super) const INIT: &str = "istio-init";
+
+/// User and group of the sidecar.
+pub(super) const SIDECAR_ID: u64 = 1337;
+
+/// Names of the containers that were added to a pod, by the list that they are in.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    pub(super) init: Vec<&'static str>,
+    pub(super) beside: Vec<&'static str>,
+}
+
+/// Puts the sidecar before all init containers, so that these have the mesh's network too, or where it can't
+/// keep running there, before all other containers. The redirect comes before everything. Those that
+/// are there already are replaced: nobody brings his own under these names.
+pub(super) fn add_containers(
     spec: &mut Map<String, Value>,
     template: &Template,
     probers: &Map<String, Value>,
-) {
-    replace(spec, "initContainers", &[SIDECAR], Vec::new());
-    if let Some(containers) = list(spec, "initContainers") {
-        containers.insert(0, container(template, probers));
+) -> Added {
+    let mut added = Added::default();
+    let (mut init, mut beside) = (Vec::new(), Vec::new());
+    if template.redirect == Redirect::Init {
+        added.init.push(INIT);
+        init.push(redirect(template));
     }
+    let mut sidecar = sidecar(template, probers);
+    if template.native_sidecars {
+        added.init.push(SIDECAR);
+        sidecar["restartPolicy"] = json!("Always");
+        init.push(sidecar);
+    } else {
+        added.beside.push(SIDECAR);
+        // The kubelet starts the next container when this has ended, so that applications find their
+        // sidecar ready: Istio's `holdApplicationUntilProxyStarts`.
+        let wait = json!({"exec": {"command": ["palisade", "internal", "wait"]}});
+        sidecar["lifecycle"] = json!({"postStart": wait});
+        beside.push(sidecar);
+    }
+    put_first(spec, "initContainers", &added.init, init);
+    put_first(spec, "containers", &added.beside, beside);
     replace(spec, "volumes", &VOLUMES, volumes());
+    added
 }
 
-fn container(template: &Template, probers: &Map<String, Value>) -> Value {
+/// Puts containers before all others of a list, in place of a sidecar and of those named.
+fn put_first(spec: &mut Map<String, Value>, name: &str, names: &[&str], containers: Vec<Value>) {
+    if containers.is_empty() && spec.get(name).is_none_or(Value::is_null) {
+        return;
+    }
+    replace(spec, name, &[names, &[SIDECAR]].concat(), Vec::new());
+    if let Some(list) = list(spec, name) {
+        list.splice(0..0, containers);
+    }
+}
+
+/// Programs the pod's redirect, which needs what nobody else in the pod may have.
+fn redirect(template: &Template) -> Value {
+    json!({
+        "name": INIT,
+        "image": template.image,
+        "args": ["internal", "redirect"],
+        "resources": resources(),
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "runAsUser": 0,
+        },
+    })
+}
+
+fn sidecar(template: &Template, probers: &Map<String, Value>) -> Value {
     let mut env = vec![
         of_field("POD_NAME", "metadata.name"),
         of_field("POD_NAMESPACE", "metadata.namespace"),
@@ -41,7 +103,6 @@ fn container(template: &Template, probers: &Map<String, Value>) -> Value {
         "name": SIDECAR,
         "image": template.image,
         "args": ["proxy", "sidecar"],
-        "restartPolicy": "Always",
         "env": env,
         "ports": [{"containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP"}],
         "startupProbe": {
@@ -50,15 +111,15 @@ fn container(template: &Template, probers: &Map<String, Value>) -> Value {
         "readinessProbe": {
             "httpGet": health, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4,
         },
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "resources": resources(),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": {"drop": ["ALL"]},
             "privileged": false,
             "readOnlyRootFilesystem": true,
-            "runAsGroup": 1337,
+            "runAsGroup": SIDECAR_ID,
             "runAsNonRoot": true,
-            "runAsUser": 1337,
+            "runAsUser": SIDECAR_ID,
         },
         "volumeMounts": [
             {"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio", "readOnly": true},
@@ -66,6 +127,10 @@ fn container(template: &Template, probers: &Map<String, Value>) -> Value {
             {"name": "istio-podinfo", "mountPath": "/etc/istio/pod", "readOnly": true},
         ],
     })
+}
+
+fn resources() -> Value {
+    json!({"requests": {"cpu": "10m", "memory": "32Mi"}})
 }
 
 fn volumes() -> Vec<Value> {

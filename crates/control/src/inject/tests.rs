@@ -46,8 +46,17 @@ fn backend() -> Value {
     })
 }
 
+/// Where the pod redirects itself, and the API server knows native sidecars or not.
+fn self_redirecting(native_sidecars: bool) -> Template {
+    Template { redirect: Redirect::Init, native_sidecars, ..template() }
+}
+
 fn injected(pod: &Value) -> Value {
-    match inject(pod, "poc-mesh", &template()) {
+    injected_by(&template(), pod)
+}
+
+fn injected_by(template: &Template, pod: &Value) -> Value {
+    match inject(pod, "poc-mesh", template) {
         Injection::Inject(pod) => pod,
         other => panic!("{other:?}"),
     }
@@ -71,8 +80,65 @@ fn a_pod_alone_is_named_after_itself() {
 
 #[test]
 fn injecting_twice_is_injecting_once() {
-    let once = injected(&backend());
-    assert_eq!(injected(&once), once);
+    let ordinary = Template { native_sidecars: false, ..template() };
+    for template in [template(), ordinary, self_redirecting(true), self_redirecting(false)] {
+        let once = injected_by(&template, &backend());
+        assert_eq!(injected_by(&template, &once), once, "{template:?}");
+    }
+}
+
+#[test]
+fn a_pod_of_an_older_cluster_redirects_itself_and_waits_for_an_ordinary_sidecar() {
+    let pod = injected_by(&self_redirecting(false), &backend());
+    insta::assert_json_snapshot!("injected_with_init", pod);
+    let names = |pod: &Value, list: &str| -> Vec<String> {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let native = injected_by(&self_redirecting(true), &backend());
+    assert_eq!(names(&native, "initContainers"), ["istio-init", "istio-proxy", "migrate"]);
+    assert_eq!(names(&native, "containers"), ["backend"]);
+    let mut bare = backend();
+    bare["spec"].as_object_mut().unwrap().remove("initContainers");
+    let ordinary = Template { native_sidecars: false, ..template() };
+    let pod = injected_by(&ordinary, &bare);
+    assert!(pod["spec"].get("initContainers").is_none(), "{pod}");
+    let status = pod["metadata"]["annotations"]["sidecar.istio.io/status"].as_str().unwrap();
+    assert!(status.contains(r#""containers":["istio-proxy"]"#), "{status}");
+    assert!(status.contains(r#""initContainers":null"#), "{status}");
+}
+
+#[test]
+fn nobody_is_taken_for_the_sidecar_while_it_runs() {
+    let asks = |path: &str, field: &str, id: u64| {
+        let mut pod = backend();
+        pod.pointer_mut(path).unwrap()["securityContext"] = json!({field: id});
+        pod
+    };
+    let (app, init, all) = ("/spec/containers/0", "/spec/initContainers/0", "/spec");
+    let mut overridden = asks(all, "runAsUser", 1337);
+    overridden["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 1});
+    overridden["spec"]["initContainers"] = json!([]);
+    for (pod, native, refused) in [
+        (asks(app, "runAsUser", 1337), false, Some("container `backend`: runAsUser 1337 is")),
+        (asks(app, "runAsGroup", 1337), true, Some("container `backend`: runAsGroup 1337 is")),
+        (asks(all, "runAsUser", 1337), false, Some("container `backend`: runAsUser 1337 is")),
+        (asks(init, "runAsUser", 1337), true, Some("container `migrate`: runAsUser 1337 is")),
+        (asks(init, "runAsUser", 1337), false, None),
+        (asks(app, "runAsUser", 1338), true, None),
+        (asks(all, "fsGroup", 1337), true, None),
+        (overridden, true, None),
+    ] {
+        match (inject(&pod, "poc-mesh", &self_redirecting(native)), refused) {
+            (Injection::Inject(_), None) => {}
+            (Injection::Refuse(message), Some(start)) => {
+                assert!(message.starts_with(start), "{message}");
+            }
+            (outcome, _) => panic!("{outcome:?} for {pod}"),
+        }
+        // By mark nobody is.
+        assert!(matches!(inject(&pod, "poc-mesh", &template()), Injection::Inject(_)));
+    }
 }
 
 #[test]
@@ -88,6 +154,11 @@ fn nobody_brings_a_sidecar_of_his_own() {
     let mut beside = backend();
     beside["spec"]["containers"][0]["name"] = json!("istio-proxy");
     assert!(matches!(inject(&beside, "poc-mesh", &template()), Injection::Refuse(_)));
+    let mut redirects = backend();
+    redirects["spec"]["initContainers"][0]["name"] = json!("istio-init");
+    let outcome = |template: &Template| inject(&redirects, "poc-mesh", template);
+    assert!(matches!(outcome(&self_redirecting(true)), Injection::Refuse(_)));
+    assert!(matches!(outcome(&template()), Injection::Inject(_)), "a name like any other");
 }
 
 #[test]

@@ -48,12 +48,19 @@ pub(super) fn annotations(metadata: &Place<'_>, report: &mut Report) {
         let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
         let of_sidecar =
             matches!(prefix, "traffic.sidecar.istio.io" | "sidecar.istio.io" | "proxy.istio.io");
-        if of_sidecar && !matches!(key, "sidecar.istio.io/inject" | "sidecar.istio.io/status") {
+        if of_sidecar && !READ.contains(&key) {
             let message = format!("the annotation `{key}` has no effect");
             report.warn(codes::IGNORED, &place, message, "sidecars of Palisade do not read it");
         }
     }
 }
+
+/// Those that the injector reads.
+const READ: [&str; 3] = [
+    "sidecar.istio.io/inject",
+    "sidecar.istio.io/status",
+    "sidecar.istio.io/rewriteAppHTTPProbers",
+];
 
 fn containers(spec: &Place<'_>, volumes: &[&str], report: &mut Report) {
     if let Some(list) = spec.get("containers").filter(|list| list.items().next().is_none()) {

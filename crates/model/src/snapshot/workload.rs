@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use palisade_manifest::{ObjectMeta, OwnerReference, Pod};
+use palisade_manifest::{Container, ObjectMeta, OwnerReference, Pod};
 use palisade_types::{Mesh, SpiffeId};
 
 use crate::{Metadata, Peer, Workload};
@@ -19,6 +19,11 @@ const STATUS: &str = "sidecar.istio.io/status";
 pub fn has_sidecar(pod: &Pod) -> bool {
     pod.metadata.labels.get(TLS_MODE).is_some_and(|mode| mode == "istio")
         || pod.metadata.annotations.contains_key(STATUS)
+}
+
+/// The containers of a pod but for its sidecar, which may be an ordinary container.
+pub fn applications(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.spec.containers.iter().filter(|container| container.name != SIDECAR)
 }
 
 /// Whether a pod's sidecar is one of ours: a container of the injector's name that does not run Istio's image.

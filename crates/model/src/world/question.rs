@@ -11,7 +11,7 @@ use palisade_types::Protocol;
 use serde_json::Value;
 
 use super::World;
-use crate::ProxyConfig;
+use crate::{ProxyConfig, applications};
 
 /// What holds for requests to a pod, worked out once.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ impl<'a> Arrival<'a> {
         if !declared.is_empty() {
             return declared;
         }
-        let containers = self.pod.spec.containers.iter();
-        containers.flat_map(|container| &container.ports).map(|port| port.container_port).collect()
+        let ports = applications(self.pod).flat_map(|container| &container.ports);
+        ports.map(|port| port.container_port).collect()
     }
 
     /// Explains what becomes of a call.

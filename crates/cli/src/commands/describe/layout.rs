@@ -6,7 +6,7 @@ use std::fmt::Write;
 use palisade_manifest::{
     Action, ContainerPort, DestinationRule, Pod, Service, ServicePort, TargetPort, TlsMode,
 };
-use palisade_model::{has_sidecar, port_protocol};
+use palisade_model::{applications, has_sidecar, port_protocol};
 use palisade_policy::{CompiledPolicies, Enforcement, Scope, mtls};
 use palisade_types::Protocol;
 
@@ -223,7 +223,7 @@ fn scope<'a>(facts: &'a Facts, pod: &'a Pod) -> Scope<'a> {
 
 /// Declared ports of the application's containers, with the container's name.
 fn container_ports(pod: &Pod) -> Vec<(&str, &ContainerPort)> {
-    let containers = pod.spec.containers.iter();
+    let containers = applications(pod);
     containers.flat_map(|c| c.ports.iter().map(move |port| (c.name.as_str(), port))).collect()
 }
 

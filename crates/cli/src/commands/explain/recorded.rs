@@ -13,7 +13,7 @@ use crate::{
     args::Format,
     commands::{
         exec::capture,
-        target::{PodTarget, is_ready},
+        target::{PodTarget, SIDECAR, has_sidecar, is_ready},
     },
     error::During,
 };
@@ -55,13 +55,6 @@ pub(super) async fn run(
 async fn with_sidecar(mesh: &Mesh) -> Result<Vec<PodTarget>, CliError> {
     let pods: Api<Pod> = Api::all(mesh.client());
     let found = pods.list(&ListParams::default()).await.during("list pods")?;
-    let has_sidecar = |pod: &Pod| {
-        let containers = pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        containers.map(|container| container.name.as_str()).any(|name| name == SIDECAR)
-    };
     let running = found.items.into_iter().filter(|pod| has_sidecar(pod) && is_ready(pod));
     Ok(running
         .map(|pod| PodTarget { namespace: pod.metadata.namespace.clone().unwrap_or_default(), pod })
@@ -100,5 +93,3 @@ fn told(record: &Value) -> Result<String, CliError> {
         }
     }
 }
-
-const SIDECAR: &str = "istio-proxy";
