@@ -27,14 +27,23 @@ use control::Control;
 use trouble::{Trouble, in_columns, trouble_of, troubles};
 use unready::failed_probes;
 
+/// What names the mesh: a state directory, or the kubeconfig of a cluster.
+fn place(target: &Target, state: &StateDir) -> String {
+    target.kubeconfig.as_deref().unwrap_or(state.path()).display().to_string()
+}
+
 pub(crate) async fn run(
     target: &Target,
     state: &StateDir,
     args: &OutputArgs,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
-    let place = state.path().display().to_string();
-    let mesh = Mesh::connect(target).await.ok();
+    let mesh = match Mesh::connect(target).await {
+        // Of a cluster it is known that it is there: what keeps us out is what is asked for.
+        Err(error) if target.kubeconfig.is_some() => return Err(error),
+        connected => connected.ok(),
+    };
+    let place = place(target, state);
     let (pods, hangs) = match &mesh {
         Some(mesh) => match timeout(PATIENCE, all_pods(mesh)).await {
             Ok(pods) => (pods.ok(), false),
@@ -58,7 +67,7 @@ pub(crate) async fn run(
         };
         let answers = pods.is_some();
         let document = json!({
-            "stateDir": place, "running": answers || hangs, "api": answers, "controlPlane": control.trouble.is_none(),
+            "mesh": place, "running": answers || hangs, "api": answers, "controlPlane": control.trouble.is_none(),
             "pods": pods, "sidecars": told("sidecar", &control.sidecars),
             "objects": told("object", &control.objects), "foreign": control.foreign,
         });
@@ -68,7 +77,7 @@ pub(crate) async fn run(
     if hangs {
         return Err(CliError::No(format!(
             "the API of the mesh in `{place}` does not answer: nothing came in {} s. {GO_ON}; \
-             see supervisor.log there, and end it with `palisade down`",
+             on one machine, see supervisor.log there, and end it with `palisade down`",
             PATIENCE.as_secs()
         )));
     }
