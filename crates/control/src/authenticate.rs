@@ -119,7 +119,7 @@ impl Authenticator {
                     .await
                     .map_err(|_| unavailable("the API server does not answer".to_owned()))?
                     .map(|mut answer| answer.get_mut("status").map(Value::take).unwrap_or_default())
-                    .map_err(|error| unavailable(error.to_string()))
+                    .map_err(|error| unavailable(kubernetes::said(&error)))
             }
             #[cfg(test)]
             Self::Function(function) => Ok(function(token)),

@@ -29,6 +29,8 @@ pub(crate) use folder::Folder;
 use folder::failed;
 pub(crate) use secret::Secret;
 
+use crate::kubernetes::said;
+
 /// Why there is no authority.
 #[derive(Debug, Error)]
 pub enum AuthorityFilesError {
@@ -43,7 +45,7 @@ pub enum AuthorityFilesError {
         source: io::Error,
     },
     /// The Secret can't be read or written.
-    #[error("cannot {action} {place}: {source}")]
+    #[error("cannot {action} {place}: {}", said(source))]
     Secret {
         /// What was tried.
         action: &'static str,

@@ -37,7 +37,7 @@ pub enum CaError {
     #[error(transparent)]
     Files(#[from] AuthorityFilesError),
     /// The Secret can't be read.
-    #[error("cannot read Secret {namespace}/{SECRET}: {source}")]
+    #[error("cannot read Secret {namespace}/{SECRET}: {}", kubernetes::said(source))]
     Secret {
         /// Where.
         namespace: String,
@@ -183,7 +183,7 @@ impl Ca {
 pub(crate) async fn brought(client: &Client, namespace: &str) -> Result<Option<Held>, CaError> {
     let deadline = Instant::now() + PATIENCE;
     let secret = loop {
-        match kubernetes::find(client, &kinds::secrets(), namespace, SECRET).await {
+        match kubernetes::find(client, &kinds::secrets(), Some(namespace), SECRET).await {
             Ok(secret) => break secret,
             Err(source) if Instant::now() > deadline => {
                 return Err(CaError::Secret { namespace: namespace.to_owned(), source });

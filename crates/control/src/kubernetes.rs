@@ -52,9 +52,9 @@ pub enum ClientError {
 pub(crate) enum EnsureError {
     #[error("the desired object is malformed: {0}")]
     Malformed(#[source] serde_json::Error),
-    #[error("cannot create {what}: {source}")]
+    #[error("cannot create {what}: {}", said(source))]
     Create { what: String, source: kube::Error },
-    #[error("cannot repair {what}: {source}")]
+    #[error("cannot repair {what}: {}", said(source))]
     Repair { what: String, source: kube::Error },
 }
 
@@ -157,11 +157,19 @@ pub(crate) async fn ensure(
 pub(crate) async fn find(
     client: &Client,
     resource: &ApiResource,
-    namespace: &str,
+    namespace: Option<&str>,
     name: &str,
 ) -> Result<Option<Value>, kube::Error> {
-    let found = api(client, resource, Some(namespace)).get_opt(name).await?;
+    let found = api(client, resource, namespace).get_opt(name).await?;
     found.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError)
+}
+
+/// What an API server said, or why it said nothing.
+pub(crate) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => error.to_string(),
+    }
 }
 
 /// An entry of a Secret's data, if it is there.

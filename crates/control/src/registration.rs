@@ -5,16 +5,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use futures::{StreamExt, stream::select_all};
 use kube::{Client, core::ApiResource};
 use palisade_model::Kind;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::{
     ca::{Ca, Teller},
-    kinds,
-    kubernetes::{self, Change, Scope},
+    kinds, kubernetes,
 };
 
 /// Name of the control plane's Service, as sidecars and Istio's tools look for it.
@@ -44,11 +42,7 @@ pub(crate) async fn keep(
     service_at: Option<Addresses>,
 ) {
     let mut authorities = ca.changes();
-    let scope = Scope { label: Some(format!("app={SERVICE}")), ..Scope::default() };
     let kinds_of_webhooks = [kinds::validating_webhooks(), kinds::mutating_webhooks()];
-    let mut changes = select_all(kinds_of_webhooks.iter().enumerate().map(|(kind, resource)| {
-        kubernetes::watch(&client, resource, &scope).map(move |change| (kind, change)).boxed()
-    }));
     loop {
         let root_pem = authorities.borrow_and_update().bundle().to_pem();
         let webhooks = [validator(&namespace, &root_pem), injector(&namespace, &root_pem)];
@@ -60,18 +54,14 @@ pub(crate) async fn keep(
         for (resource, object) in kinds_of_webhooks.iter().zip(&webhooks) {
             create(&client, resource, object.clone()).await;
         }
-        let registered = Instant::now();
         ca.told(Teller::Webhooks, &root_pem);
         tracing::info!("registered with the API server");
         let damaged = async {
-            while let Some((kind, change)) = changes.next().await {
-                if webhooks.get(kind).is_some_and(|wanted| damages(&change, wanted)) {
-                    tracing::warn!("a registration was changed or deleted: it is made again");
-                    // Whoever changes it again and again is not raced.
-                    return sleep_until(registered + REPAIR_PAUSE).await;
-                }
+            sleep(LOOK).await;
+            while all_registered(&client, &kinds_of_webhooks, &webhooks).await {
+                sleep(LOOK).await;
             }
-            std::future::pending().await
+            tracing::warn!("a registration was changed or deleted: it is made again");
         };
         tokio::select! {
             changed = authorities.changed() => if changed.is_err() { return },
@@ -90,14 +80,18 @@ async fn create(client: &Client, resource: &ApiResource, object: Value) {
     }
 }
 
-/// Whether a change keeps the API server from asking us what a registration wants it to ask.
-fn damages(change: &Change, wanted: &Value) -> bool {
-    let is_it = |object: &Value| object["metadata"]["name"] == wanted["metadata"]["name"];
-    match change {
-        Change::Apply(object) => is_it(object) && !registers(object, wanted),
-        Change::Delete(object) => is_it(object),
-        Change::Reset(objects) => !objects.iter().any(|it| is_it(it) && registers(it, wanted)),
+/// Whether the API server asks us what it is to ask, as far as it says. It is asked now and then: to get two objects by
+/// name takes no permission to watch all.
+async fn all_registered(client: &Client, kinds: &[ApiResource], wanted: &[Value]) -> bool {
+    for (resource, wanted) in kinds.iter().zip(wanted) {
+        let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        match kubernetes::find(client, resource, None, name).await {
+            Ok(Some(stored)) if registers(&stored, wanted) => {}
+            Ok(_) => return false,
+            Err(error) => tracing::debug!(%error, name, "a registration can't be looked at"),
+        }
     }
+    true
 }
 
 /// Whether a stored registration has all webhooks that are wanted, with us behind them. What others add to
@@ -245,37 +239,32 @@ fn labels() -> Value {
 const INJECT: &str = "sidecar.istio.io/inject";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// From one registration to the next.
-const REPAIR_PAUSE: Duration = Duration::from_secs(1);
+/// How often registrations are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_that_does_not_lead_to_us_is_damaged() {
+    fn a_registration_leads_to_us_or_is_none() {
         let wanted = injector("istio-system", "ROOT");
         let changed = |change: fn(&mut Value)| {
             let mut object = wanted.clone();
             change(&mut object);
-            Change::Apply(object)
+            object
         };
-        for (change, damage) in [
-            (changed(|_| {}), false),
-            (changed(|it| it["metadata"]["labels"]["team"] = json!("x")), false),
-            (changed(|it| it["webhooks"][0]["namespaceSelector"]["x"] = json!(1)), false),
-            (changed(|it| it["webhooks"][0]["clientConfig"]["caBundle"] = json!("")), true),
-            (changed(|it| it["webhooks"][1]["failurePolicy"] = json!("Ignore")), true),
-            (changed(|it| it["webhooks"][2]["rules"] = json!([])), true),
-            (changed(|it| it["webhooks"] = json!([])), true),
-            (changed(|it| it["webhooks"] = Value::Null), true),
-            (changed(|it| it["metadata"]["name"] = json!("another")), false),
-            (Change::Delete(wanted.clone()), true),
-            (Change::Reset(Vec::new()), true),
-            (Change::Reset(vec![wanted.clone()]), false),
-            (Change::Reset(vec![json!({"metadata": wanted["metadata"]})]), true),
+        for (stored, registered) in [
+            (wanted.clone(), true),
+            (changed(|it| it["metadata"]["labels"]["team"] = json!("x")), true),
+            (changed(|it| it["webhooks"][0]["namespaceSelector"]["x"] = json!(1)), true),
+            (changed(|it| it["webhooks"][0]["clientConfig"]["caBundle"] = json!("")), false),
+            (changed(|it| it["webhooks"][1]["failurePolicy"] = json!("Ignore")), false),
+            (changed(|it| it["webhooks"][2]["rules"] = json!([])), false),
+            (changed(|it| it["webhooks"] = json!([])), false),
+            (changed(|it| it["webhooks"] = Value::Null), false),
         ] {
-            assert_eq!(damages(&change, &wanted), damage, "{change:?}");
+            assert_eq!(registers(&stored, &wanted), registered, "{stored}");
         }
     }
 

@@ -32,9 +32,9 @@ impl Account {
 #[derive(Debug, Error)]
 pub(super) enum TokenError {
     #[error(
-        "it answers who may `create` `serviceaccounts/token` of {NAMESPACE}/{name}, and you may not: {source}"
+        "it answers who may `create` `serviceaccounts/token` of {NAMESPACE}/{name}, and you may not: {why}"
     )]
-    Forbidden { name: &'static str, source: kube::Error },
+    Forbidden { name: &'static str, why: String },
     #[error("there is no ServiceAccount {NAMESPACE}/{name}: `palisade install` makes it")]
     NoAccount { name: &'static str },
     #[error("cannot get a token of {NAMESPACE}/{name}: {source}")]
@@ -76,12 +76,12 @@ impl Tokens {
     ) -> Result<String, TokenError> {
         let name = account.name();
         let asked = Instant::now();
-        let refused = |source: kube::Error| match &source {
+        let refused = |source: kube::Error| match source {
             kube::Error::Api(status) if status.code == 403 => {
-                TokenError::Forbidden { name, source }
+                TokenError::Forbidden { name, why: status.message }
             }
             kube::Error::Api(status) if status.code == 404 => TokenError::NoAccount { name },
-            _ => TokenError::Failed { name, source },
+            source => TokenError::Failed { name, source },
         };
         let request = request(name).map_err(|error| refused(kube::Error::HttpError(error)))?;
         let answer: TokenRequest = client.request(request).await.map_err(refused)?;

@@ -94,7 +94,7 @@ impl Secret {
     }
 
     async fn find(&self) -> Result<Option<Value>, kube::Error> {
-        kubernetes::find(&self.client, &kinds::secrets(), &self.namespace, &self.name).await
+        kubernetes::find(&self.client, &kinds::secrets(), Some(&self.namespace), &self.name).await
     }
 
     /// The Secret as it is made first; its type is that of Istio's own.
