@@ -68,16 +68,19 @@ impl Tally {
         }
     }
 
-    /// Takes out what policies denied, so that only the rest is judged by its outcome; how much it was.
+    /// Takes out what policies denied, so that only the rest is judged by its outcome; how much it was. A policy's
+    /// answer is 403; 401 is a token's, and a denial's only where an external authorizer chose it.
     pub(super) fn take_denied(&mut self) -> u64 {
         let denied = self.denied();
         let mut left = denied;
-        let refusals = |outcome: &Outcome| match outcome.protocol {
-            RequestProtocol::Http => outcome.code == 403 || outcome.code == 401,
-            RequestProtocol::Grpc => matches!(outcome.grpc_status, Some(7 | 16)),
-        };
-        for (_, requests) in self.requests.iter_mut().filter(|(it, _)| refusals(it)) {
-            left -= requests.take(left);
+        for (code, grpc_status) in [(403, 7), (401, 16)] {
+            let is_refusal = |outcome: &Outcome| match outcome.protocol {
+                RequestProtocol::Http => outcome.code == code,
+                RequestProtocol::Grpc => outcome.grpc_status == Some(grpc_status),
+            };
+            for (_, requests) in self.requests.iter_mut().filter(|(it, _)| is_refusal(it)) {
+                left -= requests.take(left);
+            }
         }
         self.tcp.opened = self.tcp.opened.saturating_sub(left);
         denied

@@ -150,8 +150,8 @@ fn a_denied_call_is_an_edge_of_its_own_and_no_error() {
         let mut decisions = vec![denials(3, Mode::Enforced), denials(4, Mode::DryRun)];
         decisions.retain(|_| reporter == Reporter::Destination);
         let edge = edge(reporter, intruder.clone(), api.clone());
-        // One more 403 than denials: that one is the application's.
-        let calls = vec![requests(200, 1), requests(403, 4)];
+        // One more 403 than denials: that one is the application's. Tokens that are refused get 401.
+        let calls = vec![requests(200, 1), requests(401, 2), requests(403, 4)];
         history.record(from("api-1", vec![seen(edge, calls, decisions)]), NOW);
     }
     let graph = ask(&history, GraphType::Workload, NOW + 1_000, 60_000);
@@ -164,7 +164,7 @@ fn a_denied_call_is_an_edge_of_its_own_and_no_error() {
     assert_eq!(denied.denials[0].policy, "no-intruders");
     assert_eq!(denied.denials[0].count, 3);
     let allowed = of(Outline::Allowed);
-    assert_eq!(allowed.traffic.codes, BTreeMap::from([(200, 1), (403, 1)]));
+    assert_eq!(allowed.traffic.codes, BTreeMap::from([(200, 1), (401, 2), (403, 1)]));
     assert_eq!(allowed.dry_run[0].count, 4);
 }
 
