@@ -110,6 +110,9 @@ pub enum Command {
     /// Show a pod's identity: its certificate, how long that lives, and whether it is renewed
     #[command(after_help = IDENTITY_EXAMPLES)]
     Identity(SidecarArgs),
+    /// Show whose tokens of end users workloads accept, and the state and age of their keys
+    #[command(after_help = ISSUERS_EXAMPLES)]
+    Issuers(OutputArgs),
     /// Print a link that logs in to the console, once; of a cluster's, forward a port to it
     #[command(after_help = CONSOLE_EXAMPLES)]
     Console(ConsoleArgs),
@@ -387,6 +390,14 @@ Examples:
   palisade doctor --mesh -o json | jq '.checks[] | select(.result != \"success\")'
 
 Exit codes: 0 a mesh can run here, or all is well with it; 1 a check failed.";
+
+const ISSUERS_EXAMPLES: &str = "\
+Examples:
+  palisade issuers
+  palisade issuers -o json
+
+States of keys: INLINE (in the rule), FETCHED, STALE (fetched before, and in use for seven days), MISSING (every token
+of the rule is refused), AWAITED, UNKNOWN (the control plane does not tell).";
 
 const TRAFFIC_EXAMPLES: &str = "\
 Calls are counted by the sidecar of the workload that was called, and told once a second; denials at once. A line is

@@ -13,6 +13,7 @@ mod explain;
 mod history;
 mod identity;
 mod install;
+mod issuers;
 mod logs;
 mod prometheus_config;
 mod proxy_config;
@@ -106,6 +107,7 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Result<(), CliError>
         Command::Ca(what) => ca::run(&mesh, &what, out).await,
         Command::ProxyConfig(what) => proxy_config::run(&mesh, &what, out).await,
         Command::RootcaCompare(args) => proxy_config::compare_roots(&mesh, &args, out).await,
+        Command::Issuers(args) => issuers::run(&mesh, &args, out).await,
         Command::Identity(args) => identity::run(&mesh, &args, out).await,
         Command::ProxyStatus(args) => proxy_status::run(&mesh, &args, out).await,
         _ => Err(CliError::Trouble("this command is not one of the API's".to_owned())),

@@ -33,6 +33,6 @@ pub use output::{Style, table};
 pub use palisade_manifest::Object as Manifest;
 pub use state::StateDir;
 pub use workbench::{
-    AppliedText, ControlPlane, Draft, Happened, Looked, apply_text, control_plane, draft, events,
-    look,
+    AppliedText, ControlPlane, Draft, Happened, Issuer, Looked, apply_text, control_plane, draft,
+    events, issuers, look,
 };

@@ -2,6 +2,7 @@
 //! the names by which people speak of callers and workloads.
 
 mod draft;
+mod issuers;
 mod live;
 mod look;
 mod names;
@@ -10,6 +11,8 @@ mod sources;
 mod yaml;
 
 pub use draft::{AppliedText, Draft, apply_text, draft};
+pub(crate) use issuers::State as KeyState;
+pub use issuers::{Issuer, issuers};
 pub(crate) use look::tidied;
 pub use look::{Looked, look};
 pub(crate) use names::{caller, target};

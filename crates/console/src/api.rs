@@ -151,6 +151,12 @@ pub(crate) async fn on_control_plane(State(app): State<App>) -> Result<Json<Valu
     })))
 }
 
+pub(crate) async fn on_issuers(State(app): State<App>) -> Result<Json<Value>, ViewError> {
+    let objects = app.objects().await?;
+    let issuers = app.view().issuers(&objects).await?;
+    Ok(Json(json!({"nowMs": now_ms(), "issuers": issuers})))
+}
+
 /// The body of a request.
 pub(crate) fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, ViewError> {
     read.map(|Json(body)| body).map_err(|error| ViewError::Question(error.body_text()))

@@ -250,6 +250,7 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("/api/propose", "post", post(api::on_propose)),
         ("/api/config", "get", get(api::on_config)),
         ("/api/mesh", "get", get(api::on_mesh)),
+        ("/api/issuers", "get", get(api::on_issuers)),
         ("/api/control-plane", "get", get(api::on_control_plane)),
         ("/api/workload", "get", get(workload::on_workload)),
         ("/api/history", "get", get(workload::on_history)),

@@ -90,6 +90,10 @@ impl MeshView for Manifests {
         Box::pin(async { Ok(vec![json!({"object": "Pod/api.shop", "reason": "Unhealthy"})]) })
     }
 
+    fn issuers<'a>(&'a self, _: &'a MeshObjects) -> Answer<'a, Vec<Value>> {
+        Box::pin(async { Ok(vec![json!({"issuer": "https://idp", "keys": {"state": "inline"}})]) })
+    }
+
     fn explain(&self, _: &World, question: &Question) -> Result<Explanation, ViewError> {
         if question.to != "api.shop"
             || question.headers.iter().any(|it| it.contains("authorization"))

@@ -22,6 +22,9 @@ pub trait MeshView: Send + Sync + 'static {
     /// What the control plane says of itself.
     fn control_plane(&self) -> Answer<'_, ControlPlane>;
 
+    /// Whose tokens workloads accept, as `palisade issuers -o json` prints it.
+    fn issuers<'a>(&'a self, objects: &'a MeshObjects) -> Answer<'a, Vec<Value>>;
+
     /// What happened to the mesh's objects (`time`, `warning`, `object`, `reason`, `message`, `count`), newest first.
     fn events(&self) -> Answer<'_, Vec<Value>>;
 

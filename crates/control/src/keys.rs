@@ -8,9 +8,11 @@
 
 mod address;
 mod fetch;
+mod register;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use palisade_model::KeySource;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -18,8 +20,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub(crate) use self::address::Loopback;
 use self::fetch::Fetcher;
+pub(crate) use self::{address::Loopback, register::Register};
 use crate::{index::Feed, metrics::Metrics, network::Network};
 
 /// Whose keys are wanted.
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) loopback: Loopback,
     /// The way out.
     pub(crate) network: Arc<dyn Network>,
+    /// Where it is noted what came of it.
+    pub(crate) register: Register,
 }
 
 /// Fetches what is wanted, again and again, and tells the index.
@@ -76,6 +80,7 @@ pub(crate) async fn keep(
 ) {
     let shared = Arc::new(Shared {
         refresh: settings.refresh,
+        register: settings.register,
         fetcher: Fetcher { network: settings.network, loopback: settings.loopback },
         wanted: wanted.clone(),
         feed,
@@ -87,6 +92,7 @@ pub(crate) async fn keep(
         let sources = wanted.borrow_and_update().sources.clone();
         // What is dropped is aborted.
         followed.retain(|source, _| sources.contains_key(source));
+        shared.register.keep(|source| sources.contains_key(source));
         for source in sources.into_keys() {
             followed.entry(source).or_insert_with_key(|source| {
                 let mut task = JoinSet::new();
@@ -104,6 +110,7 @@ pub(crate) async fn keep(
 #[derive(Debug)]
 struct Shared {
     refresh: Duration,
+    register: Register,
     fetcher: Fetcher,
     wanted: watch::Receiver<Wanted>,
     feed: mpsc::Sender<Feed>,
@@ -133,6 +140,7 @@ impl Shared {
                     (Fetched::Failed { why, stale }, pause.min(self.refresh))
                 }
             };
+            self.register.note(&source, &fetched, Timestamp::now());
             if told.is_news(&fetched) {
                 match fetched.trouble(&source) {
                     Some(trouble) => tracing::warn!("{trouble}"),

@@ -48,6 +48,7 @@ use crate::{
     fleet::{Fleet, SidecarStatus},
     history::{Entry, History},
     index::{Feed, Published, Stored, is_reached},
+    keys::Register,
     metrics::{Gauges, Metrics},
     rotation,
     telemetry::TelemetryFeed,
@@ -63,6 +64,7 @@ pub(crate) struct Monitoring {
     pub(crate) telemetry: TelemetryFeed,
     pub(crate) ca: Arc<Ca>,
     pub(crate) history: History,
+    pub(crate) keys: Register,
     /// Where batches are told of.
     pub(crate) feed: mpsc::Sender<Feed>,
     /// Where Secret `cacerts` is looked for.
@@ -88,7 +90,7 @@ impl Monitoring {
 }
 
 /// All pages, and who may ask for them.
-fn routes() -> [(&'static str, Access, MethodRouter<Monitoring>); 13] {
+fn routes() -> [(&'static str, Access, MethodRouter<Monitoring>); 14] {
     [
         ("/metrics", Access::Anybody, get(on_metrics)),
         ("/version", Access::Anybody, get(env!("CARGO_PKG_VERSION"))),
@@ -99,6 +101,7 @@ fn routes() -> [(&'static str, Access, MethodRouter<Monitoring>); 13] {
         ("/debug/config/{namespace}/{pod}", Access::Reader, get(on_config)),
         ("/debug/telemetry", Access::Reader, get(on_telemetry)),
         ("/debug/history", Access::Reader, get(on_history)),
+        ("/debug/keys", Access::Reader, get(on_keys)),
         ("/debug/batch", Access::Reader, post(on_batch)),
         ("/debug/batch/{id}/end", Access::Reader, post(on_batch_end)),
         ("/debug/ca", Access::Reader, get(rotation::on_status)),
@@ -190,6 +193,11 @@ fn certificate(credential: &Credential) -> Value {
         "roots": credential.roots,
         "error": credential.error,
     })
+}
+
+/// The keys of token issuers that are fetched, and what came of it.
+async fn on_keys(State(monitoring): State<Monitoring>) -> Json<Value> {
+    Json(monitoring.keys.told())
 }
 
 async fn on_generation(State(monitoring): State<Monitoring>) -> Json<Value> {

@@ -185,7 +185,9 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
         &tasks,
         &shutdown,
     );
-    let keys = keys::keep(keys_options(&options), wanted, feed.clone(), Arc::clone(&metrics));
+    let register = keys::Register::default();
+    let keys =
+        keys::keep(keys_options(&options, &register), wanted, feed.clone(), Arc::clone(&metrics));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(keys));
     let authenticator = Authenticator::kubernetes(client.clone());
     // With reviews of its own: whoever floods this port keeps no sidecar from being let in.
@@ -238,6 +240,7 @@ pub async fn run(options: ControlOptions, shutdown: CancellationToken) -> Result
                 metrics: Arc::clone(&metrics),
                 telemetry: feed_of_reports,
                 history: history.clone(),
+                keys: register,
                 feed: feed_of_batches,
                 ca: Arc::clone(&ca),
                 client: Some(client.clone()),
@@ -304,10 +307,15 @@ pub(crate) fn grpc_router(
     services.prepare().into_axum_router()
 }
 
-fn keys_options(options: &ControlOptions) -> keys::Settings {
+fn keys_options(options: &ControlOptions, register: &keys::Register) -> keys::Settings {
     let loopback =
         if options.loopback_issuers { keys::Loopback::Allowed } else { keys::Loopback::Refused };
-    keys::Settings { refresh: options.key_refresh, loopback, network: Arc::clone(&options.network) }
+    keys::Settings {
+        refresh: options.key_refresh,
+        loopback,
+        network: Arc::clone(&options.network),
+        register: register.clone(),
+    }
 }
 
 fn template(options: &ControlOptions) -> Template {

@@ -95,6 +95,7 @@ impl Control {
             metrics,
             telemetry: feed_of_reports,
             history: history.clone(),
+            keys: crate::keys::Register::default(),
             feed: feed.clone(),
             ca: Arc::clone(&ca),
             client: None,

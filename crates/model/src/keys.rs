@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use palisade_manifest::{JwtRule, RequestAuthentication};
+use serde_json::{Map, Value};
 
 use crate::{ObjectRef, Objects};
 
@@ -85,6 +86,20 @@ impl Objects {
         }
         policy
     }
+}
+
+/// The keys of a key set as people tell them apart: `kid`, `kty`, `alg` and `use` of each (RFC 7517 4), and nothing of
+/// the keys themselves. Of a text that is no key set there are none.
+#[must_use]
+pub fn named_keys(jwks: &str) -> Value {
+    let set: Value = serde_json::from_str(jwks).unwrap_or_default();
+    let keys = set["keys"].as_array().into_iter().flatten();
+    let named = keys.map(|key| {
+        let members = ["kid", "kty", "alg", "use"].into_iter();
+        let told = members.filter_map(|name| Some((name.to_owned(), key.get(name)?.clone())));
+        Value::Object(told.collect::<Map<_, _>>())
+    });
+    named.collect()
 }
 
 fn rules(policy: &RequestAuthentication) -> impl Iterator<Item = &JwtRule> {

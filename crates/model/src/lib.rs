@@ -12,7 +12,7 @@ mod tracing;
 mod traffic;
 mod world;
 
-pub use keys::KeySource;
+pub use keys::{KeySource, named_keys};
 pub use lint::{Finding, IGNORE, lint};
 pub use mutants::{Mutant, mutants};
 pub use palisade_manifest::{HttpMatch, StringMatch, regex};

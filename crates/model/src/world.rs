@@ -8,8 +8,8 @@ mod remedy;
 use std::collections::BTreeMap;
 
 use palisade_manifest::{
-    AuthorizationPolicy, Namespace, ObjectMeta, PeerAuthentication, Pod, Service, Study, TlsMode,
-    Typed,
+    AuthorizationPolicy, Namespace, ObjectMeta, PeerAuthentication, Pod, RequestAuthentication,
+    Service, Study, TlsMode, Typed,
 };
 use palisade_policy::{EffectiveMtls, Scope, mtls};
 use palisade_types::{Mesh, SpiffeId, WorkloadRef};
@@ -102,6 +102,11 @@ impl World {
     #[must_use]
     pub fn policies(&self) -> &[AuthorizationPolicy] {
         &self.policies
+    }
+
+    /// All RequestAuthentications, as they were written.
+    pub fn request_authentications(&self) -> impl Iterator<Item = &RequestAuthentication> {
+        self.objects.request_authentications.good()
     }
 
     /// The pods.

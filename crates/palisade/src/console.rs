@@ -62,6 +62,14 @@ impl MeshView for View {
         })
     }
 
+    fn issuers<'a>(&'a self, objects: &'a MeshObjects) -> Answer<'a, Vec<Value>> {
+        Box::pin(async {
+            let issuers = palisade_cli::issuers(&self.0, &objects.world).await;
+            let json: Result<_, _> = issuers.iter().map(serde_json::to_value).collect();
+            json.map_err(|error| ViewError::Unavailable(error.to_string()))
+        })
+    }
+
     fn explain(&self, world: &World, question: &Question) -> Result<Explanation, ViewError> {
         let explained = palisade_cli::explain(world, &asked(question));
         let explained = explained.map_err(|error| ViewError::Question(error.to_string()))?;

@@ -187,6 +187,7 @@ async fn keys_are_fetched_again_and_stay_in_use_when_they_cannot_be() {
         refresh: Duration::from_millis(10),
         loopback: Loopback::Allowed,
         network: Arc::new(OwnNetwork),
+        register: Register::default(),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(keep(settings, wanted, feed, Arc::default()));
