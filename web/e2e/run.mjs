@@ -1,12 +1,26 @@
 // Looks at the console of a running mesh as a person does. `LINK` is a login link, `OUT` the folder for
-// screenshots. The mesh is examples/poc-mesh with traffic of all kinds; crates/palisade/tests/console.rs makes it.
+// screenshots, `PALISADE` the binary and `STATE` the state directory. The mesh is examples/poc-mesh with traffic of all kinds; crates/palisade/tests/console.rs makes it.
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 import { expect, look, open } from './browser.mjs';
 
-const { LINK: link, OUT: folder } = process.env;
-if (!link || !folder) throw new Error('set LINK to a login link and OUT to a folder');
+const { LINK: link, OUT: folder, PALISADE: binary, STATE: state } = process.env;
+if (!link || !folder || !binary || !state) throw new Error('set LINK, OUT, PALISADE and STATE');
+const palisade = (input, ...args) => spawnSync(binary, ['--state-dir', state, ...args], { encoding: 'utf8', input });
+
+/// Keys that are there, and keys that can't be: the control plane never asks its own machine.
+const TOKENS = `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: poc-mesh}
+spec:
+  selector: {matchLabels: {app: backend}}
+  jwtRules:
+  - {issuer: 'https://idp.example', jwks: '{"keys": [{"kid": "k1", "kty": "EC", "crv": "P-256", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}'}
+  - {issuer: 'https://away.example', audiences: [shop], jwksUri: 'https://127.0.0.1/keys'}
+`;
 
 const session = await open(link, folder);
 const { browser, page, problems, origin } = session;
@@ -244,6 +258,27 @@ try {
   await page.getByRole('button', { name: 'Apply' }).click();
   await page.locator('.outcome').filter({ hasText: /In force in (\d+)\/\1 sidecars/ }).waitFor({ timeout: 30_000 });
   check('the change is in force in the sidecar concerned', true);
+
+  await page.goto(`${origin}/tokens`);
+  await page.getByRole('heading', { name: 'Nobody looks at tokens' }).waitFor({ timeout: 10_000 });
+  const applied = palisade(TOKENS, 'apply', '--wait', '-f', '-');
+  check(`tokens are looked at: ${applied.stderr}`, applied.status === 0);
+  const curl = ['curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', '-H', 'Authorization: Bearer a.b.c', 'http://backend.poc-mesh/api/orders'];
+  check('a token that is none is refused', palisade('', 'exec', 'deploy/frontend.poc-mesh', '--', ...curl).stdout.trim() === '401');
+  await page.locator('table.refusals tbody tr').filter({ hasText: /backend\.poc-mesh\s*401/ }).waitFor({ timeout: 15_000 });
+  const issuer = async (name) => (await page.locator('table.issuers tbody tr').filter({ hasText: name }).innerText()).replaceAll(/\s+/g, ' ');
+  check(`keys in the rule are named: ${await issuer('idp')}`, /backend\.poc-mesh any ✓ written in the rule – k1 ES256/.test(await issuer('idp')));
+  check('keys that can not be fetched are told, and why', /✕ none.*127\.0\.0\.1.*which is not asked/.test(await issuer('away')));
+  check('the command tells the same', /idp\.example .*INLINE[^]*away\.example .*MISSING/.test(palisade('', 'issuers').stdout));
+  const sent = [];
+  page.on('request', (request) => sent.push(request.url() + (request.postData() ?? '')));
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const token = `${part({ alg: 'RS256', kid: 'k1' })}.${part({ iss: 'https://idp.example', sub: 'zoe', exp: 1 })}.c2ln`;
+  await page.getByLabel(/^Token\./).fill(token);
+  await page.getByText(/It expired at/).waitFor();
+  check('a token is decoded', (await page.locator('main').innerText()).includes('"sub": "zoe"'));
+  await look(session, 'tokens');
+  check('and is sent to nobody', sent.every((it) => !it.includes(token.slice(0, 20))) && !page.url().includes('zoe'));
 } finally {
   await browser.close();
 }

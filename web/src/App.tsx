@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { lazy, Suspense, useEffect, useState } from 'react';
 
 import { GraphPage } from './graph/GraphPage';
 import { Empty, Link } from './lib/Parts';
@@ -11,6 +11,8 @@ import { ServicesPage } from './pages/Services';
 import { TrafficPage } from './pages/Traffic';
 import { WorkloadsPage } from './pages/Workloads';
 
+const TokensPage = lazy(async () => ({ default: (await import('./pages/Tokens')).TokensPage }));
+
 const PAGES = [
   { path: '/graph', name: 'Graph', Page: GraphPage },
   { path: '/traffic', name: 'Traffic', Page: TrafficPage },
@@ -19,6 +21,7 @@ const PAGES = [
   { path: '/services', name: 'Services', Page: ServicesPage },
   { path: '/istio', name: 'Istio Config', Page: ConfigPage },
   { path: '/policy', name: 'Policy tester', Page: PolicyPage },
+  { path: '/tokens', name: 'Tokens', Page: TokensPage },
   { path: '/mesh', name: 'Mesh', Page: MeshPage },
 ] as const;
 
@@ -70,7 +73,9 @@ export function App() {
       </nav>
       <main id="main" tabIndex={-1}>
         {here ? (
-          <here.Page />
+          <Suspense fallback={<Empty title="Loading">Loading the page.</Empty>}>
+            <here.Page />
+          </Suspense>
         ) : (
           <Empty title="No such page">
             <Link to="/graph">Go to the graph</Link>

@@ -167,6 +167,22 @@ export interface Mesh {
   sidecars: Sidecar[];
 }
 
+/// A rule of a RequestAuthentication, and its keys.
+export interface TokenIssuer {
+  issuer: string;
+  policy: PolicyRef;
+  audiences: string[];
+  workloads: string[];
+  keys: {
+    state: 'inline' | 'fetched' | 'stale' | 'missing' | 'awaited' | 'unknown';
+    at?: string;
+    fetchedAt?: string;
+    attemptedAt?: string;
+    error?: string;
+    keys: { kid?: string; kty?: string; alg?: string; use?: string }[] | null;
+  };
+}
+
 export interface Authority {
   subject: string;
   serial: string;
