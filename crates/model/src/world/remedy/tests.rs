@@ -84,9 +84,13 @@ fn neighbours(call: &Call) -> Vec<(&'static str, Call)> {
     // On a port that speaks TCP, policies see no HTTP.
     if call.request.is_some() && call.port != 5432 {
         all.push(("another method", request(&|it| it.method = "PATCH".to_owned())));
-        all.push(("a path below", request(&|it| it.path = "/pay/x".to_owned())));
-        all.push(("a longer path", request(&|it| it.path = "/payx".to_owned())));
         all.push(("no token", request(&|it| it.claims = None)));
+        // CONNECT has no path (RFC 9110, 9.3.6).
+        if call.request.as_ref().is_some_and(|it| it.method != "CONNECT") {
+            all.push(("a path below", request(&|it| it.path = "/pay/x".to_owned())));
+            all.push(("what a template means", request(&|it| it.path = "/x/a".to_owned())));
+            all.push(("a longer path", request(&|it| it.path = "/payx".to_owned())));
+        }
     }
     all
 }
@@ -167,7 +171,8 @@ fn the_smallest_policy_allows_the_call_and_no_other() {
         (vec![closed], Some(WEB), pay, "bare", 80, "`bare` has no label that no other"),
         (vec![closed], Some(WEB), Some(("GET", "/a*")), "api", 80, "a policy would read `/a*`"),
         (vec![closed], Some(WEB), Some(("*", "/a")), "api", 80, "a policy would read `*`"),
-        (vec![closed], Some(WEB), Some(("GET", "/{*}/a")), "api", 80, "a policy would read"),
+        // It is seen as `/%7B*%7D/a`, which is no template.
+        (vec![closed], Some(WEB), Some(("GET", "/{*}/a")), "api", 80, new),
         (vec![closed], None, pay, "api", 80, "the caller speaks plaintext and has no identity"),
         (vec![], Some(WEB), pay, "api", 80, "passes"),
     ] {
