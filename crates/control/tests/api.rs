@@ -68,7 +68,7 @@ async fn edits_come_into_force_and_the_api_says_so() {
 
 #[tokio::test]
 async fn what_must_not_be_stored_is_refused_with_the_reason() {
-    let mesh = Mesh::start().await;
+    let mut mesh = Mesh::start().await;
     mesh.namespace("shop", json!({"istio-injection": "enabled"})).await;
     let broken = json!({"selectr": {"matchLabels": {"app": "web"}}, "action": "DENY"});
     let error = mesh.policy("shop", "broken", broken).await.unwrap_err().to_string();
@@ -77,6 +77,15 @@ async fn what_must_not_be_stored_is_refused_with_the_reason() {
     let containers = json!([{"name": "istio-proxy", "image": "mendhak/http-https-echo:34"}]);
     let error = mesh.pod_of("shop", "evil", json!({}), containers).await.unwrap_err().to_string();
     assert!(error.contains("denied the request: the container name `istio-proxy`"), "{error}");
+
+    mesh.let_pods_redirect().await;
+    let pod = mesh.pod("shop", "redirects").await;
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "istio-init");
+    assert_eq!(pod["spec"]["initContainers"][1]["name"], "istio-proxy");
+    let as_sidecar = json!({"runAsUser": 1337});
+    let containers = json!([{"name": "app", "image": "busybox", "securityContext": as_sidecar}]);
+    let error = mesh.pod_of("shop", "escapes", json!({}), containers).await.unwrap_err();
+    assert!(error.to_string().contains("container `app`: runAsUser 1337 is"), "{error}");
     mesh.stop().await;
 }
 

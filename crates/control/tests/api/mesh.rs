@@ -14,7 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
 };
-use palisade_control::{AuthorityPlace, ControlOptions, run};
+use palisade_control::{AuthorityPlace, ControlOptions, Redirect, run};
 use palisade_kubeapi::{ApiOptions, ApiServer, ApiUser};
 use palisade_model::ProxyConfig;
 use palisade_pki::{PrivateKey, signing_request};
@@ -88,6 +88,12 @@ impl Mesh {
         self.control = start_control(&self.options, &self.shutdown);
         // Until it has registered, its Service leads to the one before, which has stopped.
         eventually(|| async { self.try_debug("/ready").await }).await;
+    }
+
+    /// Starts the control plane again as one of a cluster, whose pods redirect themselves.
+    pub(crate) async fn let_pods_redirect(&mut self) {
+        self.options.redirect = Redirect::Init;
+        self.restart_control().await;
     }
 
     /// Takes a step of a rotation, as soon as it can be taken.
