@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     control::READER,
     parts::{account, container, deployment, scratch},
-    rules::{MESH_GROUPS, READ, in_cluster, in_namespace, named, rule},
+    rules::{MESH_GROUPS, in_cluster, in_namespace, named, rule},
 };
 
 /// How the console is.
@@ -19,31 +19,26 @@ pub(super) struct Settings<'a> {
 /// Account, permissions and Deployment.
 pub(super) fn objects(settings: Settings<'_>) -> Vec<Value> {
     let mut all = vec![account(NAME, NAME)];
-    all.extend(in_cluster(NAME, cluster_rules(settings.read_only)));
-    all.extend(in_namespace(NAME, own_rules()));
+    all.extend(in_cluster(NAME, &cluster_rules(settings.read_only)));
+    all.extend(in_namespace(NAME, &own_rules(settings.read_only)));
     all.push(console(settings));
     all
 }
 
 fn cluster_rules(read_only: bool) -> Vec<Value> {
-    let core = ["configmaps", "events", "namespaces", "pods", "serviceaccounts", "services"];
-    let mut rules = vec![
-        rule("", &core, &READ),
-        rule("", &["pods/log"], &["get"]),
-        rule("apps", &["deployments", "replicasets"], &READ),
-        rule("discovery.k8s.io", &["endpointslices"], &READ),
-    ];
-    let write: &[&str] =
-        if read_only { &READ } else { &["get", "list", "watch", "create", "update", "patch"] };
-    rules.extend(MESH_GROUPS.map(|group| rule(group, &["*"], write)));
+    let core = ["events", "namespaces", "pods", "serviceaccounts", "services"];
+    let mut rules = vec![rule("", &core, &["list"]), rule("", &["pods/log"], &["get"])];
+    let verbs: &[&str] = if read_only { &["list"] } else { &["list", "get", "create", "patch"] };
+    rules.extend(MESH_GROUPS.map(|group| rule(group, &["*"], verbs)));
     rules
 }
 
-/// What it asks of the control plane, through the API.
-fn own_rules() -> Vec<Value> {
-    let control = ["istiod:15014"];
+/// What it asks of the control plane, through the API, and the settings of the mesh.
+fn own_rules(read_only: bool) -> Vec<Value> {
+    let verbs: &[&str] = if read_only { &["get"] } else { &["get", "create"] };
     vec![
-        named("", "services/proxy", &control, &["get", "create"]),
+        named("", "configmaps", &["istio"], &["list"]),
+        named("", "services/proxy", &["istiod:15014"], verbs),
         named("", "serviceaccounts/token", &[READER], &["create"]),
     ]
 }
@@ -57,7 +52,7 @@ fn console(settings: Settings<'_>) -> Value {
     if let Some(url) = settings.prometheus {
         args.extend([json!("--prometheus"), json!(url)]);
     }
-    let mut container = container("console", settings.image, args);
+    let mut container = container("console", settings.image, &args);
     container["volumeMounts"] = json!([mount]);
     // It listens to its own pod only, so nobody else can ask whether it is ready.
     let ask = json!(["palisade", "console", "--state-dir", STATE, "--ready"]);

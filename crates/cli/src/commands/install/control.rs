@@ -10,8 +10,8 @@ use super::{
 /// Accounts, permissions, Service and Deployment, with this image.
 pub(super) fn objects(image: &str) -> Vec<Value> {
     let mut all = vec![account(NAME, NAME), door(READER), door(OPERATOR)];
-    all.extend(in_cluster(NAME, cluster_rules()));
-    all.extend(in_namespace(NAME, own_rules()));
+    all.extend(in_cluster(NAME, &cluster_rules()));
+    all.extend(in_namespace(NAME, &own_rules()));
     all.push(service());
     all.push(istiod(image));
     all
@@ -66,7 +66,7 @@ fn service() -> Value {
 }
 
 fn istiod(image: &str) -> Value {
-    let args = json!([
+    let args = [
         "control",
         "--listen",
         "0.0.0.0",
@@ -78,9 +78,9 @@ fn istiod(image: &str) -> Value {
         image,
         "--history",
         "/var/lib/palisade/history.jsonl",
-    ]);
+    ];
     let (volume, mount) = scratch("state", "/var/lib/palisade", "64Mi");
-    let mut container = container("discovery", image, args.as_array().cloned().unwrap_or_default());
+    let mut container = container("discovery", image, &args.map(Value::from));
     container["volumeMounts"] = json!([mount]);
     container["ports"] = json!([
         {"name": "grpc", "containerPort": 15012},

@@ -32,7 +32,7 @@ pub(super) fn account(name: &str, app: &str) -> Value {
 }
 
 /// A container as the strictest security standard of pods wants it (`restricted`).
-pub(super) fn container(name: &str, image: &str, args: Vec<Value>) -> Value {
+pub(super) fn container(name: &str, image: &str, args: &[Value]) -> Value {
     json!({
         "name": name,
         "image": image,

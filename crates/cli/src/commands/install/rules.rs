@@ -15,14 +15,14 @@ pub(super) fn named(group: &str, resource: &str, names: &[&str], verbs: &[&str])
 }
 
 /// A role in the whole cluster, and that an account has it.
-pub(super) fn in_cluster(account: &str, rules: Vec<Value>) -> [Value; 2] {
+pub(super) fn in_cluster(account: &str, rules: &[Value]) -> [Value; 2] {
     // Others may have accounts of this name elsewhere, and roles are of the whole cluster.
     let name = format!("{account}-{NAMESPACE}");
     granted(["ClusterRole", "ClusterRoleBinding"], &json!({"name": name}), account, rules)
 }
 
 /// A role in our own namespace, and that an account has it.
-pub(super) fn in_namespace(account: &str, rules: Vec<Value>) -> [Value; 2] {
+pub(super) fn in_namespace(account: &str, rules: &[Value]) -> [Value; 2] {
     let metadata = json!({"name": account, "namespace": NAMESPACE});
     granted(["Role", "RoleBinding"], &metadata, account, rules)
 }
@@ -31,7 +31,7 @@ fn granted(
     [role, binding]: [&str; 2],
     metadata: &Value,
     account: &str,
-    rules: Vec<Value>,
+    rules: &[Value],
 ) -> [Value; 2] {
     let mut metadata = metadata.clone();
     metadata["labels"] = json!({"app": account});
