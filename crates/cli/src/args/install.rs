@@ -39,6 +39,9 @@ pub struct UninstallArgs {
     /// certificate authority and the namespace
     #[arg(long)]
     pub purge: bool,
+    /// How long to wait until the control plane has ended
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    pub timeout: std::time::Duration,
 }
 
 pub(super) const INSTALL_EXAMPLES: &str = "\

@@ -7,6 +7,7 @@ mod rules;
 
 use std::io::Write;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     api::{DynamicObject, ListParams},
     core::TypeMeta,
@@ -131,14 +132,20 @@ pub(super) async fn uninstall(
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
     let mesh = cluster(target, "uninstall").await?;
-    // First what else would keep pods from being made once nobody answers.
-    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
-        delete_ours(&mesh, &types("admissionregistration.k8s.io/v1", kind), "istiod", out).await?;
-    }
     let mut installed = control::objects("");
     let console = console::Settings { image: "", read_only: false, prometheus: None };
     installed.extend(console::objects(console));
-    for object in installed.iter().rev() {
+    let (deployments, others): (Vec<Value>, Vec<Value>) =
+        installed.into_iter().rev().partition(|object| object["kind"] == "Deployment");
+    for object in &deployments {
+        delete(&mesh, object, out).await?;
+    }
+    // A control plane that still runs would register them again; without one, they keep pods from being made.
+    gone(&mesh, args.timeout).await?;
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        delete_ours(&mesh, &types("admissionregistration.k8s.io/v1", kind), out).await?;
+    }
+    for object in &others {
         delete(&mesh, object, out).await?;
     }
     if args.purge {
@@ -147,6 +154,20 @@ pub(super) async fn uninstall(
         }
         delete_roots(&mesh, out).await?;
         delete(&mesh, &parts::namespace(), out).await?;
+    }
+    Ok(())
+}
+
+/// Waits until no control plane runs.
+async fn gone(mesh: &Mesh, patience: Duration) -> Result<(), CliError> {
+    let (pods, ours) = (mesh.api::<Pod>(parts::NAMESPACE), ListParams::default().labels(OURS));
+    let deadline = Instant::now() + patience;
+    while !pods.list(&ours).await.during("list the control plane's pods")?.items.is_empty() {
+        if Instant::now() > deadline {
+            let seconds = patience.as_secs();
+            return Err(CliError::No(format!("the control plane has not ended after {seconds} s")));
+        }
+        sleep(INTERVAL).await;
     }
     Ok(())
 }
@@ -167,10 +188,9 @@ async fn delete(mesh: &Mesh, object: &Value, out: &mut (dyn Write + Send)) -> Re
 async fn delete_ours(
     mesh: &Mesh,
     types: &TypeMeta,
-    app: &str,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CliError> {
-    let ours = ListParams::default().labels(&format!("app={app}"));
+    let ours = ListParams::default().labels(OURS);
     let listed = mesh.dynamic(types, "").await?.list(&ours).await;
     for object in listed.during(format!("list {}", types.kind))? {
         let name = object.metadata.name.unwrap_or_default();
@@ -196,6 +216,8 @@ fn types(api_version: &str, kind: &str) -> TypeMeta {
     TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }
 }
 
+/// Label of what belongs to the control plane.
+const OURS: &str = "app=istiod";
 const DEFINITION: &str = "CustomResourceDefinition";
 const INTERVAL: Duration = Duration::from_millis(200);
 

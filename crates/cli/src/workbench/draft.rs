@@ -137,7 +137,7 @@ mod tests {
     fn a_new_object_counts_in_the_mesh_as_it_would_be() {
         let new = json!({
             "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-            "metadata": {"name": "nobody", "namespace": "shop"}, "spec": {"action": "DENY"},
+            "metadata": {"name": "nobody", "namespace": "shop"}, "spec": {"action": "DENY", "rules": [{}]},
         });
         let source = Source::new("draft".to_owned(), yaml(&aged(&new, None)));
         let errors: Vec<_> = source.study.diagnostics.iter().filter(|it| it.is_error()).collect();
