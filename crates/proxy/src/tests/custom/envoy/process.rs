@@ -9,7 +9,7 @@ use std::{
 
 use palisade_types::{ExtensionProvider, HttpProvider, LongerBody, OnError, ProviderProtocol};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use socket2::{Domain, Socket, Type};
 
 use super::super::super::support::until;
 
@@ -17,6 +17,7 @@ use super::super::super::support::until;
 pub(in crate::tests) struct Envoy {
     process: Child,
     pub(in crate::tests) ports: Vec<u16>,
+    _reserved: Vec<Socket>,
     _directory: tempfile::TempDir,
 }
 
@@ -65,13 +66,9 @@ impl Envoy {
             .find(|program| program.is_file())
             .expect("there is no Envoy: run `make tools`");
         clusters.push(cluster("workload", workload, false));
-        let (mut ports, mut listeners) = (Vec::new(), Vec::new());
-        for filter in filters {
-            let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = free.local_addr().unwrap().port();
-            ports.push(port);
-            listeners.push(listener(port, filter));
-        }
+        let (ports, reserved): (Vec<u16>, Vec<Socket>) = filters.iter().map(|_| reserve()).unzip();
+        let listeners: Vec<Value> =
+            ports.iter().zip(filters).map(|(port, filter)| listener(*port, filter)).collect();
         let config = json!({"static_resources": {"listeners": listeners, "clusters": clusters}});
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("envoy.json");
@@ -85,7 +82,7 @@ impl Envoy {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut envoy = Self { process, ports, _directory: directory };
+        let mut envoy = Self { process, ports, _reserved: reserved, _directory: directory };
         until("Envoy listens", || {
             assert!(envoy.process.try_wait().unwrap().is_none(), "Envoy ended:\n{config:#}");
             envoy
@@ -96,6 +93,16 @@ impl Envoy {
         .await;
         envoy
     }
+}
+
+/// A port that nobody else is given while the socket lives. Envoy can listen on it all the same, since both
+/// share it; so would another Envoy, and answer in its place, were the port only free when it is looked up.
+fn reserve() -> (u16, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (port, socket)
 }
 
 fn typed(name: &str, kind: &str, mut config: Value) -> Value {
