@@ -41,6 +41,8 @@ interface NodeData extends Record<string, unknown> {
   node: GraphNode;
   blocked: number;
   found: boolean;
+  /// Whether edges end at it as elements of the page, and not on the one canvas of a large graph.
+  ends: boolean;
 }
 
 interface EdgeData extends Record<string, unknown> {
@@ -64,11 +66,11 @@ const KIND: Record<GraphNode['kind'], [string, string]> = {
 };
 
 const GraphNodeView = memo(function GraphNodeView({ data, selected }: NodeProps<Node<NodeData>>) {
-  const { node, blocked, found } = data;
+  const { node, blocked, found, ends } = data;
   const [badge, kind] = KIND[node.kind];
   return (
     <div className={`node kind-${node.kind}${selected ? ' selected' : ''}${found ? ' found' : ''}`} title={`${kind} ${title(node)}`}>
-      <Handle type="target" position={Position.Left} isConnectable={false} />
+      {ends && <Handle type="target" position={Position.Left} isConnectable={false} />}
       <span className="badge">{badge}</span>
       <span className="name">
         {node.name}
@@ -80,7 +82,7 @@ const GraphNodeView = memo(function GraphNodeView({ data, selected }: NodeProps<
           {blocked} blocked
         </span>
       )}
-      <Handle type="source" position={Position.Right} isConnectable={false} />
+      {ends && <Handle type="source" position={Position.Right} isConnectable={false} />}
     </div>
   );
 });
@@ -145,6 +147,7 @@ function isSame(one: Node<NodeData>, other: Node<NodeData>): boolean {
     one.data.node === other.data.node &&
     one.data.blocked === other.data.blocked &&
     one.data.found === other.data.found &&
+    one.data.ends === other.data.ends &&
     one.selected === other.selected &&
     one.position.x === other.position.x &&
     one.position.y === other.position.y &&
@@ -174,7 +177,7 @@ function flowNodes({ graph, selected, found }: CanvasProps, places: Layout, draw
   const nodes: Node[] = graph.nodes.flatMap((node) => {
     const box = places.nodes.get(node.id);
     if (!box) return [];
-    const data: NodeData = { node, blocked: blocked.get(node.id) ?? 0, found: found.has(node.id) };
+    const data: NodeData = { node, blocked: blocked.get(node.id) ?? 0, found: found.has(node.id), ends: graph.edges.length <= LARGE };
     const { x, y, width, height } = box;
     const fresh = { id: node.id, type: 'call', position: { x, y }, width, height, data, selected: selected === node.id };
     const old = drawn.get(node.id);
