@@ -115,7 +115,7 @@ impl Authenticator {
                     "spec": {"token": token, "audiences": [audience]},
                 });
                 let reviews = kinds::token_reviews();
-                timeout(PATIENCE, kubernetes::review(client, &reviews, question))
+                timeout(PATIENCE, kubernetes::create(client, &reviews, question))
                     .await
                     .map_err(|_| unavailable("the API server does not answer".to_owned()))?
                     .map(|mut answer| answer.get_mut("status").map(Value::take).unwrap_or_default())

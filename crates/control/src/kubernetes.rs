@@ -180,7 +180,7 @@ pub(crate) fn secret_entry(secret: &Value, name: &str) -> Result<Option<String>,
     String::from_utf8(bytes).map(Some).map_err(|_| format!("`{name}` is no text"))
 }
 
-/// Creates an object, and returns it as it is stored.
+/// Creates an object, and returns it as it is stored; a review, which never is, as it is answered.
 pub(crate) async fn create(
     client: &Client,
     resource: &ApiResource,
@@ -203,19 +203,6 @@ pub(crate) async fn replace(
     let name = object.metadata.name.clone().unwrap_or_default();
     let stored = api.replace(&name, &manager(), &object).await?;
     serde_json::to_value(stored).map_err(kube::Error::SerdeError)
-}
-
-/// Creates an object and returns the API's answer; for reviews, which are never stored.
-pub(crate) async fn review(
-    client: &Client,
-    resource: &ApiResource,
-    question: Value,
-) -> Result<Value, kube::Error> {
-    let object: DynamicObject =
-        serde_json::from_value(question).map_err(kube::Error::SerdeError)?;
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    let answer = api.create(&PostParams::default(), &object).await?;
-    Ok(answer.data)
 }
 
 /// Whose fields they are, in `managedFields`.

@@ -7,6 +7,8 @@ mod rules;
 
 use std::io::Write;
 
+pub(super) use self::{console::STATE as CONSOLE_STATE, parts::NAMESPACE};
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     api::{DynamicObject, ListParams},
@@ -81,8 +83,7 @@ fn mesh_config(args: &InstallArgs) -> Result<Option<Value>, CliError> {
 
 fn print(objects: &[Value], out: &mut dyn Write) -> Result<(), CliError> {
     for object in objects {
-        let yaml = yaml(object);
-        write!(out, "---\n{yaml}").during("print")?;
+        write!(out, "---\n{}", yaml(object)).during("print")?;
     }
     Ok(())
 }
@@ -160,7 +161,7 @@ pub(super) async fn uninstall(
 
 /// Waits until no control plane runs.
 async fn gone(mesh: &Mesh, patience: Duration) -> Result<(), CliError> {
-    let (pods, ours) = (mesh.api::<Pod>(parts::NAMESPACE), ListParams::default().labels(OURS));
+    let (pods, ours) = (mesh.api::<Pod>(NAMESPACE), ListParams::default().labels(OURS));
     let deadline = Instant::now() + patience;
     while !pods.list(&ours).await.during("list the control plane's pods")?.items.is_empty() {
         if Instant::now() > deadline {

@@ -13,6 +13,7 @@ use crate::{
     args::ConsoleArgs,
     commands::{
         exec,
+        install::{CONSOLE_STATE as STATE, NAMESPACE},
         status::troubles_of,
         target::{PodTarget, is_ready},
     },
@@ -161,10 +162,7 @@ fn unready(pod: &Pod) -> String {
     format!("pod `{}`: {}", name(pod), said.unwrap_or_else(|| format!("its phase is {phase}")))
 }
 
-const NAMESPACE: &str = "istio-system";
 const LABEL: &str = "app=palisade-console";
-/// The console's state directory in its pod.
-const STATE: &str = "/var/run/palisade";
 const LINK_PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -63,4 +63,4 @@ fn console(settings: Settings<'_>) -> Value {
 
 const NAME: &str = "palisade-console";
 /// Where it gives login links to whoever may run a program in its pod.
-const STATE: &str = "/var/run/palisade";
+pub(in crate::commands) const STATE: &str = "/var/run/palisade";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The namespace of everything that is installed.
-pub(super) const NAMESPACE: &str = "istio-system";
+pub(in crate::commands) const NAMESPACE: &str = "istio-system";
 /// User and group of all our containers, and of the sidecars (Istio's).
 const USER: u32 = 1337;
 
